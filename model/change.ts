@@ -32,42 +32,32 @@ export interface Change {
   readonly key: readonly string[]
 }
 
-/** One whole source transaction. */
-export interface Transaction {
-  /** End of the commit record: the position that counts. */
-  readonly position: Lsn
+/** Where a transaction begins; `position` is the end of its commit record: the position that counts. */
+export interface Begin {
+  readonly kind: 'begin'
   readonly xid: number
+  /** Start of the commit record (pgoutput's final_lsn). Unique per transaction, in order. */
+  readonly commitLsn: Lsn
   /** Commit time by the source's clock, milliseconds since the epoch. For display and lag only, never for order. */
   readonly committedAtMs: number
-  readonly changes: readonly Change[]
-  /** Transactional logical messages (prefix `banyan.`), in order. */
-  readonly messages: readonly Message[]
 }
 
 export interface Message {
+  readonly kind: 'message'
+  readonly transactional: boolean
   readonly prefix: string
   readonly content: string
   readonly position: Lsn
 }
 
-/** What a change stream delivers, in commit order. */
+/**
+ * What a change stream delivers: whole transactions in commit order, each as begin, changes, commit, so that a huge one
+ * needs no memory. A non-transactional message stands between transactions and survives the abort of its own.
+ */
 export type StreamEvent =
-  | { readonly kind: 'transaction'; readonly transaction: Transaction }
-  /** A non-transactional logical message: it survives the abort of its transaction (refused writes). */
-  | { readonly kind: 'message'; readonly message: Message }
-  /** Nothing was committed on published tables up to here. Safe as a watermark, durable nowhere. */
+  | Begin
+  | ({ readonly kind: 'change' } & Change)
+  | Message
+  | { readonly kind: 'commit'; readonly position: Lsn }
+  /** All that was committed up to here has been delivered. A watermark; durable nowhere. */
   | { readonly kind: 'idle'; readonly position: Lsn }
-
-/** The Debezium envelope of a change, as consumers outside Banyan know it. */
-export interface Envelope {
-  readonly before: Record<string, string | null> | null
-  readonly after: Record<string, string | null> | null
-  readonly op: Op
-  readonly source: {
-    readonly lsn: string
-    readonly txId: number
-    readonly schema: string
-    readonly table: string
-  }
-  readonly ts_ms: number
-}
