@@ -234,6 +234,30 @@ BEGIN
   PERFORM pg_catalog.setval(pg_catalog.format('banyan.gate_%s', n)::pg_catalog.regclass, 2 * e + 1);
 END $$;
 
+CREATE FUNCTION banyan.sequences_of(slice_name text)
+RETURNS TABLE (relation text, attribute text, sequence text, last_value bigint, type_max bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+DECLARE found record;
+BEGIN
+  FOR found IN
+    SELECT r.relation AS rel, a.attname::text AS att, pg_catalog.pg_get_serial_sequence(
+        pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname) AS seq,
+      CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE 9223372036854775807 END AS top
+    FROM banyan.relation r JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(r.relation)
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE r.slice = slice_name AND a.atttypid IN (20, 21, 23)
+  LOOP
+    CONTINUE WHEN found.seq IS NULL;
+    relation := found.rel;
+    attribute := found.att;
+    sequence := found.seq;
+    type_max := found.top;
+    EXECUTE pg_catalog.format('SELECT last_value FROM %s', found.seq) INTO last_value;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
 CREATE FUNCTION banyan.prepare(slice_name text, e bigint, stream_name text, sequences jsonb, headroom bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
@@ -269,7 +293,9 @@ BEGIN
     END IF;
     PERFORM pg_catalog.setval((s->>'sequence')::pg_catalog.regclass, wanted);
   END LOOP;
-  INSERT INTO banyan.evidence (slice, epoch, kind, position) VALUES (slice_name, e, 'PREPARED', marker);
+  -- What commits here after this position, and only that, is a write of the new owner.
+  INSERT INTO banyan.evidence (slice, epoch, kind, position, detail) VALUES (slice_name, e, 'PREPARED', marker,
+    pg_catalog.jsonb_build_object('ownsAfter', pg_catalog.pg_current_wal_insert_lsn()));
 END $$;
 `
 

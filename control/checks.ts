@@ -1,0 +1,146 @@
+/** What can stop a flip: one small function a check, and which of them each stage asks for. */
+import type { Stage } from '../model/stage.ts'
+import type { Blocked, SliceFacts } from './facts.ts'
+
+export type Blocker = Blocked
+
+type Check = (facts: SliceFacts, to: Stage) => Blocker | readonly Blocker[] | null
+
+const preflight: Check = facts => facts.preflight
+
+const inStep: Check = facts =>
+  facts.streams
+    .filter(stream => stream.state !== 'streaming' || stream.error !== null)
+    .map(stream => ({
+      code: stream.error ? stream.error.code : 'NOT_IN_STEP',
+      message: stream.error
+        ? `${stream.name}: ${stream.error.message}`
+        : `the stream ${stream.name} is ${stream.state === 'copying' ? 'still copying' : stream.state}`,
+      hint: stream.error ? `banyan why ${facts.slice}` : `wait: banyan status ${facts.slice}`,
+    }))
+
+const heard: Check = facts =>
+  facts.streams
+    .filter(stream => stream.silentMs === null || stream.silentMs > facts.silentMaxMs)
+    .map(stream => ({
+      code: 'STREAM_SILENT',
+      message: `nothing was heard of the stream ${stream.name} for ${seconds(stream.silentMs)}`,
+      hint: 'start a worker: banyan run sync',
+    }))
+
+const lag: Check = facts =>
+  facts.streams
+    .filter(stream => (stream.lagMs ?? 0) > facts.limits.lagMaxMs)
+    .map(stream => ({
+      code: 'LAG',
+      message: `${stream.name} is ${seconds(stream.lagMs)} behind; the limit is ${seconds(facts.limits.lagMaxMs)}`,
+      hint: `the pause would be that long; wait: banyan status ${facts.slice}`,
+    }))
+
+const ready: Check = facts =>
+  facts.serviceReady.ok
+    ? null
+    : {
+        code: 'SERVICE_DOWN',
+        message: `the service of "${facts.slice}" isn't ready: ${facts.serviceReady.why}`,
+        hint: `start it, then run the same command again`,
+      }
+
+const verified: Check = ({ slice, verification, limits }) => {
+  const hint = `banyan verify ${slice}`
+  if (verification === null) {
+    return { code: 'VERIFY_MISSING', message: 'the two sides were never compared', hint }
+  }
+  if (verification.differences > 0) {
+    const message = `the last verification found ${verification.differences} rows that differ`
+    return { code: 'VERIFY_DIFFERS', message, hint }
+  }
+  if (verification.ageMs <= limits.verifyMaxAgeMs) return null
+  const message = `the last verification is ${hours(verification.ageMs)} old; the limit is ${hours(limits.verifyMaxAgeMs)}`
+  return { code: 'VERIFY_STALE', message, hint }
+}
+
+const answered: Check = facts =>
+  facts.unanswered.map(one => ({
+    code: one.code,
+    message: `${one.message} (${one.file}:${one.line}:${one.column})`,
+    hint: one.hint,
+  }))
+
+const writers: Check = facts =>
+  facts.foreignWriters.map(writer => ({
+    code: 'FOREIGN_WRITER',
+    message: `${writer.name} writes the tables around the routes, about ${writer.perDay} times a day; that will be refused`,
+    hint: `give it another way, or say that you know: writers: { ${writer.name}: waived } in slices/${facts.slice}.yaml`,
+  }))
+
+const routers: Check = facts => {
+  if (facts.routers.length === 0) {
+    return {
+      code: 'ROUTER_MISSING',
+      message: 'no router is there: nobody could hold the requests',
+      hint: 'banyan run router',
+    }
+  }
+  return facts.routers
+    .filter(router => router.version < facts.ordersVersion)
+    .map(router => ({
+      code: 'ROUTER_BEHIND',
+      message: `the router ${router.address} is on table ${router.version}, not ${facts.ordersVersion}`,
+      hint: 'wait a moment; if it stays so, restart it: banyan run router',
+    }))
+}
+
+const noRogue: Check = facts =>
+  facts.rogueWrites === 0
+    ? null
+    : {
+        code: 'ROGUE_WRITES',
+        message: `${facts.rogueWrites} writes went around the gate on the side that isn't the owner`,
+        hint: `look at them: banyan status ${facts.slice}; then banyan doctor --accept ${facts.slice}`,
+      }
+
+const fingerprint: Check = facts =>
+  facts.fingerprints
+    .filter(one => one.difference !== null)
+    .map(one => ({
+      code: 'FINGERPRINT',
+      message: `in ${one.side}: ${one.difference}`,
+      hint: `look at it; if it is right: banyan doctor --accept ${facts.slice}`,
+    }))
+
+/** A slice that owns no tables has no data to wait for. */
+const owning =
+  (...checks: Check[]): Check =>
+  (facts, to) =>
+    facts.ownsTables ? checks.flatMap(check => check(facts, to) ?? []) : null
+
+// prettier-ignore
+const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
+const BACK_FROM_MOVED: Check[] = [routers, owning(inStep, heard, lag, noRogue, fingerprint)]
+
+export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
+  legacy: [],
+  sync: [forwardFrom('legacy', owning(preflight))],
+  shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
+  canary: [
+    forwardFrom('shadow', ready, owning(inStep, heard, lag)),
+    forwardFrom('moved', ...BACK_FROM_MOVED),
+  ],
+  moved: TO_OWN,
+  retired: [],
+}
+
+/** The same stage is reached from both sides, and the ways back ask for less. */
+function forwardFrom(from: Stage, ...checks: Check[]): Check {
+  return (facts, to) =>
+    facts.stage === from ? checks.flatMap(check => check(facts, to) ?? []) : null
+}
+
+function seconds(ms: number | null): string {
+  return ms === null ? 'ever' : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+}
+
+function hours(ms: number): string {
+  return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`
+}

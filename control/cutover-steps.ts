@@ -1,0 +1,176 @@
+/** The steps of the cutover: each does one thing, within the budget, and throws a coded error where it can't. */
+import type pg from 'pg'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import * as gate from '../postgres/gate.ts'
+import { clockOf, promote } from '../postgres/settle.ts'
+import { type CutoverRun, leftMs, newOwner, oldOwner } from './cutover-run.ts'
+import { ackedBy, drainedBy } from './store/routers.ts'
+
+/** A fence that queues longer makes everybody behind it queue too. */
+const FENCE_LOCK_TIMEOUT_MS = 50
+/** Writers must get through between two attempts. */
+const FENCE_PAUSE_MS = 200
+/** How often the tables are looked at while they come to rest. */
+const QUIET_LOOK_MS = 5
+/** Evidence is pushed; this only bounds the wait should a notification be lost. */
+const EVIDENCE_LOOK_MS = 50
+/** After the decision nothing is undone, but nobody waits for a dead router for ever. */
+const PUBLISH_MS = 5_000
+
+export async function hold(run: CutoverRun): Promise<void> {
+  run.startedAt = run.now()
+  run.version = await run.orders.hold(run.slice, run.epoch, run.budget.holdMs)
+}
+
+export async function drain(run: CutoverRun): Promise<void> {
+  const { drainMs, quietMs } = run.budget
+  const until = run.now() + drainMs
+  let waiting: string[] = []
+  do {
+    waiting = await drainedBy(run.store, run.version, run.slice, run.epoch)
+    if (waiting.length === 0) break
+    await run.ear.heard(['router'], Math.max(1, until - run.now()), run.signal)
+  } while (run.now() < until && !run.signal.aborted)
+  if (waiting.length > 0) {
+    throw new BanyanError(CONTROL_ERRORS.NOT_DRAINED, [run.slice, drainMs, waiting.join('; ')])
+  }
+  await rest(run, until, quietMs)
+}
+
+/** An answer isn't the end of the work: wait until nobody has written to the tables for a while. */
+async function rest(run: CutoverRun, until: number, quietMs: number): Promise<void> {
+  let quietSince = run.now()
+  let writers: string[] = []
+  while (run.now() - quietSince < quietMs || writers.length > 0) {
+    if (run.now() >= until) {
+      const details = [run.slice, run.budget.drainMs, writers.join('; ') || 'writes kept coming']
+      throw new BanyanError(CONTROL_ERRORS.NOT_QUIET, details)
+    }
+    await run.sleep(QUIET_LOOK_MS, run.signal)
+    writers = await openWriters(run)
+    if (writers.length > 0) quietSince = run.now()
+  }
+}
+
+export async function fence(run: CutoverRun): Promise<void> {
+  const client = oldOwner(run)
+  let refused: unknown
+  while (leftMs(run) > FENCE_LOCK_TIMEOUT_MS && !run.signal.aborted) {
+    // Look before queueing: behind a queued exclusive lock all writers of the slice would wait as well.
+    const writers = await openWriters(run)
+    if (writers.length === 0) {
+      const deadlineMs = (await clockOf(run.legacy)) + leftMs(run)
+      await client.query(`SET lock_timeout = '${FENCE_LOCK_TIMEOUT_MS}ms'`)
+      try {
+        const { slice, epoch, systems } = run
+        await gate.takeFence(client, { slice, epoch, deadlineMs, ...systems })
+        return
+      } catch (error) {
+        if (!(error instanceof BanyanError && error.rule.retry)) throw error
+        refused = error
+      } finally {
+        await client.query('SET lock_timeout = 0').catch(() => undefined)
+      }
+    } else {
+      refused = new BanyanError(CONTROL_ERRORS.NOT_QUIET, [
+        run.slice,
+        run.budget.holdMs,
+        writers.join('; '),
+      ])
+    }
+    await run.sleep(FENCE_PAUSE_MS, run.signal)
+  }
+  throw refused ?? new BanyanError(CONTROL_ERRORS.NOT_REACHED, [run.slice, run.budget.holdMs])
+}
+
+export async function reach(run: CutoverRun): Promise<void> {
+  if (!(await evidence(run, 'REACHED'))) {
+    throw new BanyanError(CONTROL_ERRORS.NOT_REACHED, [run.slice, run.budget.holdMs])
+  }
+}
+
+export async function compare(run: CutoverRun): Promise<void> {
+  const row = await evidence(run, 'COMPARED')
+  if (!row) throw new BanyanError(CONTROL_ERRORS.NOT_REACHED, [run.slice, run.budget.holdMs])
+  if (row.differences > 0) {
+    throw new BanyanError(CONTROL_ERRORS.NOT_EQUAL, [row.differences, run.slice])
+  }
+}
+
+export async function prepare(run: CutoverRun): Promise<void> {
+  const side = run.from === 'legacy' ? 'service' : 'legacy'
+  await gate.prepare(newOwner(run), await run.settlement.preparation(run.epoch, side))
+}
+
+export async function decide(run: CutoverRun): Promise<void> {
+  const verdict = await gate.decide(run.legacy, run.slice, run.epoch, 'PROMOTED')
+  if (verdict === 'ABORTED') {
+    const details = [run.slice, run.from, 'its epoch was aborted by somebody else']
+    throw new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, details)
+  }
+}
+
+export async function open(run: CutoverRun): Promise<void> {
+  await promote(run.settlement, run.epoch)
+}
+
+export async function publish(run: CutoverRun): Promise<void> {
+  run.version = await run.orders.move(run.slice, run.to, run.percent, run.epoch)
+  await acknowledged(run, PUBLISH_MS)
+}
+
+/** Waits until every router with a live lease decides by the table that was published last. */
+export async function acknowledged(
+  run: Pick<CutoverRun, 'store' | 'ear' | 'signal' | 'version' | 'now'>,
+  timeoutMs: number,
+): Promise<void> {
+  const until = run.now() + timeoutMs
+  for (;;) {
+    const late = await ackedBy(run.store, run.version)
+    if (late.length === 0) return
+    if (run.now() >= until || run.signal.aborted) {
+      throw new BanyanError(CONTROL_ERRORS.ROUTERS_LATE, [timeoutMs, late.join(', ')])
+    }
+    await run.ear.heard(['router'], Math.max(1, until - run.now()), run.signal)
+  }
+}
+
+function openWriters(run: CutoverRun): Promise<string[]> {
+  return gate.writersOf(oldOwner(run), run.slice, run.applyRoles[run.from])
+}
+
+interface EvidenceRow {
+  readonly differences: number
+}
+
+async function evidence(
+  run: CutoverRun,
+  kind: gate.EvidenceKind,
+): Promise<EvidenceRow | undefined> {
+  const client = newOwner(run)
+  for (;;) {
+    const told = notified(client, EVIDENCE_LOOK_MS)
+    const { rows } = await client.query<{ differences: string }>(
+      `SELECT coalesce(detail->>'differences', '0') AS differences FROM banyan.evidence
+       WHERE slice = $1 AND epoch = $2 AND kind = $3`,
+      [run.slice, run.epoch, kind],
+    )
+    if (rows[0]) return { differences: Number(rows[0].differences) }
+    if (leftMs(run) <= 0 || run.signal.aborted) return undefined
+    await told
+  }
+}
+
+/** The session listens on `banyan` (control/cutover-runner.ts). */
+function notified(client: pg.Client, timeoutMs: number): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setTimeout(done, timeoutMs)
+    client.once('notification', done)
+    function done() {
+      clearTimeout(timer)
+      client.removeListener('notification', done)
+      resolve()
+    }
+  })
+}

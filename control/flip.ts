@@ -1,0 +1,37 @@
+/** May this slice go to that stage now? Facts in, verdict out; no clock, no query, no log. */
+import type { Stage } from '../model/stage.ts'
+import { movesOwner, STAGES } from '../model/stage.ts'
+import { CHECKS, type Blocker } from './checks.ts'
+import type { SliceFacts } from './facts.ts'
+
+export type Verdict =
+  | { readonly go: true; readonly fenced: boolean }
+  /** Everything that stands in the way, at once, each with the command that clears it. */
+  | { readonly go: false; readonly blockers: readonly Blocker[] }
+
+/** Forward one step at a time, back any number (but `moved` only to `canary`); the same stage changes its percentage. */
+export function decideFlip(facts: SliceFacts, to: Stage): Verdict {
+  const rule = STAGES[facts.stage]
+  if (to !== facts.stage && !rule.next.includes(to)) {
+    return { go: false, blockers: [skipped(facts, to)] }
+  }
+  const blockers = CHECKS[to].flatMap(check => check(facts, to) ?? [])
+  if (blockers.length > 0) return { go: false, blockers }
+  return { go: true, fenced: facts.ownsTables && movesOwner(facts.stage, to) }
+}
+
+function skipped(facts: SliceFacts, to: Stage): Blocker {
+  const next = STAGES[facts.stage].next
+  if (to === 'retired') {
+    return {
+      code: 'RETIRE_LATER',
+      message: `"${facts.slice}" can't be retired by this version`,
+      hint: `it stays at ${facts.stage} with its way back; see \`banyan status\``,
+    }
+  }
+  return {
+    code: 'STAGE_SKIPPED',
+    message: `"${facts.slice}" is at ${facts.stage}: it can go to ${next.filter(stage => stage !== 'retired').join(' or ')}, not to ${to}`,
+    hint: `one step at a time: \`banyan flip ${facts.slice} ${next[0] ?? facts.stage}\``,
+  }
+}
