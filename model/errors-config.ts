@@ -33,7 +33,7 @@ export const CONFIG_ERRORS = defineErrors({
     exit: 2,
   },
   YAML_ALIAS: {
-    message: 'the alias can not be followed: %s',
+    message: 'the alias cannot be followed: %s',
     hint: 'write the value out instead of `*name`, then run `banyan lint`',
     status: 422,
     exit: 2,
@@ -87,7 +87,7 @@ export const CONFIG_ERRORS = defineErrors({
     exit: 2,
   },
   NAME_INVALID: {
-    message: '"%s" can not be the name of a slice or a service',
+    message: '"%s" cannot be the name of a slice or a service',
     hint:
       'use a to z, 0 to 9 and _, a letter first, at most 31 (it names objects in PostgreSQL); ' +
       '`legacy` and `copies…` are taken; then run `banyan lint`',
@@ -126,6 +126,12 @@ export const CONFIG_ERRORS = defineErrors({
     status: 422,
     exit: 2,
   },
+  COOKIE_NAME: {
+    message: '"%s" is not the name of a cookie',
+    hint: 'write the name alone, as in clinic_sid, then run `banyan lint`',
+    status: 422,
+    exit: 2,
+  },
   LISTEN_INVALID: {
     message: '"%s" is not an address to listen on',
     hint: 'write `host:port`, as in 127.0.0.1:8080 or [::]:8080, then run `banyan lint`',
@@ -145,7 +151,8 @@ export const CONFIG_ERRORS = defineErrors({
     exit: 2,
   },
   WRITES_PERCENT: {
-    message: 'percent moves reads; ownership of writes moves once ("%s" asks for a part of the writes)',
+    message:
+      'percent moves reads; ownership of writes moves once ("%s" asks for a part of the writes)',
     hint: 'take the key out; all writes move together with `banyan flip <slice> moved`',
     status: 422,
     exit: 2,
@@ -229,13 +236,14 @@ export const CONFIG_ERRORS = defineErrors({
     exit: 3,
   },
   SIDE_WRITE: {
-    message: '%s of the transactions of slice %s also write table %s; who writes it after the move?',
+    message:
+      '%s of the transactions of slice %s also write table %s; who writes it after the move?',
     hint: 'answer `service`, `legacy` or `dropped` under sideWrites, then run `banyan lint`',
     status: 409,
     exit: 3,
   },
   EDIT_REFUSED: {
-    message: 'can not set %s in %s without touching other text: %s',
+    message: 'cannot set %s in %s without touching other text: %s',
     hint: 'change it by hand, then run `banyan lint`',
     status: 409,
     exit: 5,

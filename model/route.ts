@@ -102,7 +102,8 @@ function sameStatics(a: Route, b: Route, fold: (segment: string) => string): boo
   })
 }
 
-function shareMethod(a: Route, b: Route): boolean {
+/** True where some method is answered by both. */
+export function shareMethod(a: Pick<Route, 'methods'>, b: Pick<Route, 'methods'>): boolean {
   if (a.methods.length === 0 || b.methods.length === 0) return true
   return (
     a.methods.some(method => coversMethod(b, method)) ||

@@ -1,17 +1,7 @@
 /** The text of one YAML file with a way from a value back to its place, and the frame that shows the place. */
-import {
-  isAlias,
-  isCollection,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-  visit,
-} from 'yaml'
-import type { Document, Node, Pair } from 'yaml'
+import { isAlias, isMap, isNode, isScalar, isSeq } from 'yaml'
+import { LineCounter, parseDocument, Parser, visit } from 'yaml'
+import type { CST, Document, Node, Pair } from 'yaml'
 
 /** A place in a text: line and column start at 1; the length is in characters and never leaves the line. */
 export interface Span {
@@ -41,10 +31,12 @@ export interface Source {
   at(path: Path, what: 'key' | 'value'): Span
 }
 
-/** Longest file that is read, in characters: the largest real slice files have 10,000. */
-export const FILE_LENGTH_MAX = 256 * 1024
+/** Longest file that is read, in characters: 500 routes and 200 tables fit; the time to read grows with its square. */
+export const FILE_LENGTH_MAX = 64 * 1024
 /** How many nodes aliases may add up to; a bomb of aliases asks for billions. */
 const ALIASES_MAX = 100
+/** Our formats have five levels. */
+const DEPTH_MAX = 32
 const TOP: Span = { line: 1, column: 1, length: 1 }
 
 /** Reads a text. Never throws: what is wrong with it stands in `complaints`. */
@@ -53,14 +45,12 @@ export function openSource(file: string, text: string): Source {
     const details = [`${text.length} characters`, `${FILE_LENGTH_MAX}`]
     return broken(file, text, { code: 'FILE_TOO_LARGE', details, span: TOP })
   }
-  const lineCounter = new LineCounter()
-  let doc: Document
-  try {
-    doc = parseDocument(text, { lineCounter, uniqueKeys: true, prettyErrors: false })
-  } catch (error) {
-    // The parser recurses: a text nested thousands deep ends in a RangeError.
-    return broken(file, text, { code: 'YAML_SYNTAX', details: [reason(error)], span: TOP })
+  if (isDeeper(text, DEPTH_MAX)) {
+    const details = [`it is nested deeper than ${DEPTH_MAX}`]
+    return broken(file, text, { code: 'YAML_SYNTAX', details, span: TOP })
   }
+  const lineCounter = new LineCounter()
+  const doc = parseDocument(text, { lineCounter, uniqueKeys: true, prettyErrors: false })
   const span = (start: number, end: number): Span => spanOf(text, lineCounter, start, end)
   const complaints = complaintsOf(doc, span)
   return {
@@ -81,6 +71,27 @@ export function findPair(node: unknown, key: PropertyKey): Pair<unknown, unknown
 /** The node behind an alias; other nodes are returned as they are. */
 export function follow(doc: Document, node: unknown): unknown {
   return isAlias(node) ? node.resolve(doc) : node
+}
+
+// The parser's second half recurses, and a text nested 100,000 deep ends the process, not in an error that can be caught.
+// Its first half, which splits the text into tokens, doesn't recurse: the depth is read from that.
+function isDeeper(text: string, most: number): boolean {
+  const open = [...new Parser().parse(text)].map((token): Level => ({ token, depth: 0 }))
+  for (let level = open.pop(); level; level = open.pop()) {
+    const { token, depth } = level
+    if (depth > most) return true
+    if (token.type === 'document' && token.value) open.push({ token: token.value, depth })
+    if (!('items' in token)) continue
+    for (const { key, value } of token.items) {
+      for (const inside of [key, value]) if (inside) open.push({ token: inside, depth: depth + 1 })
+    }
+  }
+  return false
+}
+
+interface Level {
+  readonly token: CST.Token
+  readonly depth: number
 }
 
 function broken(file: string, text: string, complaint: Complaint): Source {
@@ -158,9 +169,10 @@ function rangeOf(node: Node, span: ToSpan): Span {
 }
 
 function keyText(key: unknown): string | undefined {
-  if (isScalar(key)) return key.value === null ? '' : String(key.value)
-  if (isCollection(key) || isAlias(key) || isPair(key)) return undefined
-  return String(key)
+  if (!isScalar(key)) return undefined
+  const value: unknown = key.value
+  if (value === null) return ''
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function spanOf(text: string, lines: LineCounter, start: number, end: number): Span {
@@ -172,6 +184,5 @@ function spanOf(text: string, lines: LineCounter, start: number, end: number): S
 }
 
 function reason(error: unknown): string {
-  if (error instanceof RangeError) return 'it is nested too deep'
   return error instanceof Error ? error.message.replace(/\s+/g, ' ') : String(error)
 }

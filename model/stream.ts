@@ -34,3 +34,6 @@ export function slotOf(stream: StreamName): string {
   if (stream.what === COPIES) return `banyan_copies_${stream.to}`
   return `banyan_${stream.what}_${stream.from === 'legacy' ? 'forward' : 'reverse'}`
 }
+
+/** In legacy: all of the application's tables whose changes can be published without making its own UPDATEs fail. */
+export const CENSUS_PUBLICATION = 'banyan_census'

@@ -1,6 +1,7 @@
 /** Puts up the gate of a slice in one database: sequence, trigger on each table, publication. */
 import type pg from 'pg'
 import type { Side } from '../model/stage.ts'
+import { CENSUS_PUBLICATION } from '../model/stream.ts'
 import { literal, LOCK_CLASS, quote, quoteRelation } from './sql.ts'
 
 export interface GateSpec {
@@ -71,6 +72,27 @@ export async function publish(
   } else if (missing.length > 0) {
     await setup.query(`ALTER PUBLICATION ${quote(publication)} ADD TABLE ${missing.join(', ')}`)
   }
+}
+
+/** Publishes, one by one, every table with a primary key, so that a stream may see what is written together. */
+export async function publishCensus(setup: pg.ClientBase): Promise<void> {
+  const { rows } = await setup.query<{ relation: string }>(
+    `SELECT format('%I.%I', n.nspname, c.relname) AS relation FROM pg_catalog.pg_class c
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
+     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident IN ('d', 'f', 'i') AND NOT c.relispartition
+       AND n.nspname NOT IN ('banyan', 'pg_catalog', 'information_schema') AND pg_has_role(c.relowner, 'USAGE')
+       AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+         WHERE p.pubname = $1 AND r.prrelid = c.oid) ORDER BY 1`,
+    [CENSUS_PUBLICATION],
+  )
+  const tables = rows.map(row => row.relation).join(', ')
+  const there = await setup.query('SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1', [
+    CENSUS_PUBLICATION,
+  ])
+  if (there.rowCount === 0) await setup.query(`CREATE PUBLICATION ${CENSUS_PUBLICATION}`)
+  if (tables !== '')
+    await setup.query(`ALTER PUBLICATION ${CENSUS_PUBLICATION} ADD TABLE ${tables}`)
 }
 
 async function installFunction(setup: pg.ClientBase, spec: GateSpec): Promise<void> {

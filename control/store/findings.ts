@@ -1,5 +1,5 @@
 /** What the streams noticed: writes that the gates refused, writes that went round them, and who writes what together. */
-import { formatLsn, parseLsn } from '../../model/position.ts'
+import { formatLsn } from '../../model/position.ts'
 import type { Message } from '../../model/change.ts'
 import type { Side } from '../../model/stage.ts'
 import type { Census, RogueWrite } from '../../sync/ports.ts'
@@ -146,9 +146,4 @@ export async function readCensus(store: Store, slice: string): Promise<CensusFac
     sideWrites: new Map(others.map(row => [row.relation, row.transactions / Math.max(1, total)])),
     writers: writers.rows,
   }
-}
-
-/** For callers that only have the text. */
-export function positionOf(text: string | null) {
-  return text === null ? undefined : parseLsn(text)
 }

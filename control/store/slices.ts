@@ -26,8 +26,8 @@ const COLUMNS = `name, number, service, stage, percent::float8, epoch::int, extr
   CASE WHEN override_stage IS NOT NULL THEN json_build_object('stage', override_stage, 'by', override_by,
     'reason', override_reason, 'atMs', extract(epoch from override_at) * 1000) END AS override`
 
-export async function readSlices(store: Store): Promise<SliceFact[]> {
-  const { rows } = await store.pool.query<SliceFact>(
+export async function readSlices(client: pg.ClientBase | pg.Pool): Promise<SliceFact[]> {
+  const { rows } = await client.query<SliceFact>(
     `SELECT ${COLUMNS} FROM banyan.slice ORDER BY name`,
   )
   return rows.map(row => ({ ...row, sinceMs: Number(row.sinceMs) }))

@@ -153,14 +153,14 @@ CREATE TABLE banyan.writer (
 );
 
 CREATE TABLE banyan.loosened_key (
-  slice text NOT NULL,
   side text NOT NULL,
   relation text NOT NULL,
   name text NOT NULL,
-  definition text NOT NULL,
+  key jsonb NOT NULL,
+  dropped_for text NOT NULL,
   dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   restored_at timestamptz,
-  PRIMARY KEY (slice, side, relation, name)
+  PRIMARY KEY (side, relation, name)
 );
 COMMENT ON TABLE banyan.loosened_key IS 'foreign keys that were dropped because they cross a moved slice, with the DDL that brings them back';
 

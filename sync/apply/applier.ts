@@ -2,6 +2,7 @@
 import type pg from 'pg'
 import type { Begin, Change, Message, StreamEvent } from '../../model/change.ts'
 import { must, unreachable } from '../../model/errors.ts'
+import { pause } from '../../model/pause.ts'
 import { formatLsn, type Lsn, LSN_ZERO } from '../../model/position.ts'
 import type { Side } from '../../model/stage.ts'
 import { COPIES, type StreamName } from '../../model/stream.ts'
@@ -122,7 +123,7 @@ export class Applier {
     const wait = begin.committedAtMs + delayMs - clock()
     if (delayMs > 0 && wait > 0) {
       await this.#flush()
-      await sleep(wait, signal)
+      await pause(wait, signal)
     }
     return {
       begin,
@@ -305,16 +306,4 @@ function reached(slice: string, epoch: number, position: Lsn, fence: Change): St
     rows: 1,
     about: { op: 'c', table: 'banyan.evidence', key: `slice=${slice} epoch=${epoch}` },
   }
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-    function done() {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-  })
 }

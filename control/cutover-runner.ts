@@ -1,0 +1,181 @@
+/** Walks the table of steps: writes each before it acts, undoes what can be undone, goes forward where nothing can. */
+import type { BanyanFile } from '../model/banyan-file.ts'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import type { Slice } from '../model/project.ts'
+import type { Side, Stage } from '../model/stage.ts'
+import { STAGES } from '../model/stage.ts'
+import { formatStream } from '../model/stream.ts'
+import { qualified } from '../model/wiring.ts'
+import { systemOf } from '../postgres/connection.ts'
+import { type GateState, type Preparation, readGate, type SequenceStart } from '../postgres/gate.ts'
+import { settle, type Settlement } from '../postgres/settle.ts'
+import type { CutoverRun, OrdersPort } from './cutover-run.ts'
+import { STEPS } from './cutover.ts'
+import type { SliceSessions } from './databases.ts'
+import { beginStep, startFlip } from './store/flips.ts'
+import type { Ear, Store } from './store/store.ts'
+
+export interface RunnerOptions {
+  readonly flip: number
+  readonly slice: Slice
+  readonly to: Stage
+  readonly percent: number
+  readonly sessions: SliceSessions
+  readonly applyRoles: CutoverRun['applyRoles']
+  readonly limits: BanyanFile['limits']
+  /** The highest epoch that the journal knows for this slice. */
+  readonly epochBefore: number
+  readonly store: Store
+  readonly ear: Ear
+  readonly orders: OrdersPort
+  readonly now: () => number
+  readonly sleep: CutoverRun['sleep']
+  readonly signal: AbortSignal
+  /** Steps 0–5, then ABORTED on purpose. */
+  readonly rehearse: boolean
+}
+
+/** Throws FLIP_UNDONE (its cause says why) when the old owner has the tables again, and nothing is lost. */
+export async function runCutover(options: RunnerOptions): Promise<void> {
+  const run = await makeRun(options)
+  await startFlip(options.store, options.flip, run.epoch)
+  for (const step of STEPS) {
+    const done = await beginStep(options.store, options.flip, step.step)
+    const started = run.now()
+    try {
+      if (options.rehearse && step.step === 'prepare') throw new Rehearsed()
+      await step.act(run)
+      await done(run.now() - started)
+    } catch (error) {
+      await done(run.now() - started, { failed: codeOf(error) })
+      if (step.undo === 'forward only') {
+        if (step.step !== 'publish') throw error
+        continue // The new owner is open: a late router meets the gate, and is named in `status`.
+      }
+      const verdict =
+        step.undo === 'settle' ? (await settle(run.settlement, run.epoch)).verdict : 'ABORTED'
+      if (verdict === 'PROMOTED') continue // Decided all the same (an answer that was lost): go forward.
+      await options.orders.release(run.slice)
+      if (error instanceof Rehearsed) return
+      throw undone(run, error)
+    }
+  }
+}
+
+class Rehearsed extends Error {}
+
+function undone(run: CutoverRun, cause: unknown): BanyanError {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  const from = run.from === 'legacy' ? 'legacy' : 'its service'
+  return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, from, why], { cause })
+}
+
+async function makeRun(options: RunnerOptions): Promise<CutoverRun> {
+  const { slice, sessions, to } = options
+  const { legacy, service } = sessions
+  const from: Side = STAGES[to].owner === 'legacy' ? 'service' : 'legacy'
+  const [here, there] = [await readGate(legacy, slice.name), await readGate(service, slice.name)]
+  const systems = {
+    legacy: await systemOf(legacy, 'legacy'),
+    service: await systemOf(service, slice.service),
+  }
+  return {
+    slice: slice.name,
+    epoch: nextEpoch(options.epochBefore, here, there),
+    from,
+    to,
+    percent: options.percent,
+    budget: slice.cutover,
+    legacy,
+    service,
+    applyRoles: options.applyRoles,
+    stream: streamTo(slice, from === 'legacy' ? 'service' : 'legacy'),
+    systems,
+    settlement: settlementOf(slice, sessions, options.limits.sequenceHeadroom),
+    store: options.store,
+    ear: options.ear,
+    orders: options.orders,
+    now: options.now,
+    sleep: options.sleep,
+    signal: options.signal,
+    startedAt: 0,
+    version: 0,
+  }
+}
+
+/** Higher than any that a word, a row or the journal has seen: whatever acts with an older one is refused. */
+export function nextEpoch(journal: number, ...gates: readonly (GateState | undefined)[]): number {
+  return 1 + Math.max(journal, ...gates.map(gate => gate?.highestEpoch ?? 0))
+}
+
+/** The stream whose target is `side`. */
+export function streamTo(slice: Slice, side: Side): string {
+  const service = slice.service
+  return side === 'service'
+    ? formatStream({ from: 'legacy', to: service, what: slice.name })
+    : formatStream({ from: service, to: 'legacy', what: slice.name })
+}
+
+export function settlementOf(
+  slice: Slice,
+  sessions: { legacy: SliceSessions['legacy']; service: SliceSessions['service'] | undefined },
+  headroom: number,
+): Settlement {
+  return {
+    slice: slice.name,
+    legacy: sessions.legacy,
+    service: sessions.service,
+    preparation: (epoch, newOwner) => preparation(slice, sessions, headroom, epoch, newOwner),
+  }
+}
+
+interface SequenceRow {
+  readonly relation: string
+  readonly attribute: string
+  readonly sequence: string
+  readonly last: string
+  readonly top: string
+}
+
+async function preparation(
+  slice: Slice,
+  sessions: { legacy: SliceSessions['legacy']; service: SliceSessions['service'] | undefined },
+  headroom: number,
+  epoch: number,
+  newOwner: Side,
+): Promise<Preparation> {
+  const ask = async (client: SliceSessions['legacy'] | undefined): Promise<SequenceRow[]> => {
+    const answer = await client?.query<SequenceRow>(
+      `SELECT relation, attribute, sequence, last_value::text AS last, type_max::text AS top FROM banyan.sequences_of($1)`,
+      [slice.name],
+    )
+    return answer?.rows ?? []
+  }
+  const [legacy, service] = [await ask(sessions.legacy), await ask(sessions.service)]
+  const sequences: SequenceStart[] = []
+  for (const [table, { to, columns }] of Object.entries(slice.tables)) {
+    for (const row of legacy.filter(each => each.relation === qualified(table))) {
+      const column = columns[row.attribute] ?? row.attribute
+      const twin = service.find(
+        each => each.relation === qualified(to) && each.attribute === column,
+      )
+      if (!twin) continue
+      const [mine, other] = newOwner === 'legacy' ? [row, twin] : [twin, row]
+      sequences.push({
+        sequence: mine.sequence,
+        table: mine.relation,
+        column: mine.attribute,
+        other: other.last,
+        typeMax: BigInt(row.top) < BigInt(twin.top) ? row.top : twin.top,
+      })
+    }
+  }
+  return { slice: slice.name, epoch, stream: streamTo(slice, newOwner), sequences, headroom }
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof Rehearsed) return 'REHEARSED'
+  if (error instanceof BanyanError) return error.code
+  return (error as { code?: string }).code ?? 'UNEXPECTED'
+}

@@ -1,0 +1,70 @@
+/** A slice's two databases as the controller talks to them: the apply role's sessions, kept while they live. */
+import type pg from 'pg'
+import type { Slice } from '../model/project.ts'
+import { roleOf, type Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
+
+export interface SliceSessions {
+  readonly legacy: pg.Client
+  readonly service: pg.Client
+}
+
+/** Opens sessions as they are asked for and keeps them; a lost one is opened again the next time. */
+export class Databases implements AsyncDisposable {
+  readonly #wiring: () => Wiring
+  readonly #open = new Map<string, Promise<pg.Client>>()
+
+  constructor(wiring: () => Wiring) {
+    this.#wiring = wiring
+  }
+
+  /** One session of the apply role in legacy, for this slice alone. Throws what `connect` throws. */
+  legacy(slice: string): Promise<pg.Client> {
+    return this.#session(`${slice} legacy`, this.#wiring().legacy.apply)
+  }
+
+  service(slice: Pick<Slice, 'name' | 'service'>): Promise<pg.Client> {
+    const urls = this.#wiring().services[slice.service]
+    return this.#session(`${slice.name} ${slice.service}`, urls!.apply)
+  }
+
+  async both(slice: Slice): Promise<SliceSessions> {
+    const [legacy, service] = await Promise.all([this.legacy(slice.name), this.service(slice)])
+    return { legacy, service }
+  }
+
+  applyRoles(slice: Slice): { legacy: string; service: string } {
+    const wiring = this.#wiring()
+    return {
+      legacy: roleOf(wiring.legacy.apply),
+      service: roleOf(wiring.services[slice.service]!.apply),
+    }
+  }
+
+  #session(key: string, url: string): Promise<pg.Client> {
+    const known = this.#open.get(key)
+    if (known) return known
+    const opened = connect({
+      url,
+      applicationName: 'banyan control',
+      connectTimeoutMs: 3_000,
+      onLost: () => this.#open.delete(key),
+    }).then(async client => {
+      // Evidence is pushed by the databases (sync/apply).
+      await client.query('LISTEN banyan')
+      return client
+    })
+    this.#open.set(key, opened)
+    opened.catch(() => this.#open.delete(key))
+    return opened
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const clients = await Promise.allSettled(this.#open.values())
+    await Promise.all(
+      clients.map(each =>
+        each.status === 'fulfilled' ? each.value.end().catch(() => undefined) : undefined,
+      ),
+    )
+  }
+}

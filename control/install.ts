@@ -1,0 +1,114 @@
+/** All that enters a slice's databases on its way into `sync`: our schema, its gates, its publications. Safe to repeat. */
+import type pg from 'pg'
+import type { Slice } from '../model/project.ts'
+import { must } from '../model/errors.ts'
+import { COPIES, publicationOf } from '../model/stream.ts'
+import { type DatabaseUrls, qualified, roleOf, type Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
+import { installGate, publish, publishCensus } from '../postgres/gate-install.ts'
+import { quote, quoteRelation } from '../postgres/sql.ts'
+import { legacyMigrations } from '../migrations/legacy/ownership.ts'
+import { migrateUp } from '../migrations/runner.ts'
+import { serviceMigrations } from '../migrations/service/ownership.ts'
+import { readSlices } from './store/slices.ts'
+import type { Store } from './store/store.ts'
+
+/** The gate of read copies: number 0 in every service database, closed for everybody but the apply role, always. */
+const COPIES_NUMBER = 0
+/** A gate takes a table's lock for a moment; who waits behind it waits no longer than this. */
+const LOCK_TIMEOUT_MS = 2_000
+
+export async function installSlice(
+  { store, wiring }: { store: Store; wiring: Wiring },
+  slice: Slice,
+): Promise<void> {
+  const number = must(
+    (await readSlices(store.pool)).find(each => each.name === slice.name),
+    'the slice',
+  ).number
+  const service = must(wiring.services[slice.service], 'the service of a slice')
+  await installLegacy(wiring, slice, number)
+  await installService(wiring, slice, number, service)
+}
+
+async function installLegacy(wiring: Wiring, slice: Slice, number: number): Promise<void> {
+  const { legacy } = wiring
+  await migrateUp(legacy.setup, legacyMigrations(rolesOf(legacy)))
+  await using session = await setup(legacy.setup)
+  const relations = Object.keys(slice.tables).map(qualified)
+  await installGate(session.client, {
+    slice: slice.name,
+    number,
+    side: 'legacy',
+    relations,
+    applyRole: roleOf(legacy.apply),
+    goTo: `the service "${slice.service}", through the façade`,
+    publication: publicationOf({ from: 'legacy', to: slice.service, what: slice.name }),
+  })
+  await runTriggers(session.client, slice)
+  await publishCensus(session.client)
+  const copies = wiring.project.banyan.services[slice.service]!.copies.map(qualified)
+  if (copies.length === 0) return
+  const publication = publicationOf({ from: 'legacy', to: slice.service, what: COPIES })
+  await publish(session.client, publication, copies)
+}
+
+async function installService(
+  wiring: Wiring,
+  slice: Slice,
+  number: number,
+  urls: DatabaseUrls,
+): Promise<void> {
+  await migrateUp(urls.setup, serviceMigrations(rolesOf(urls)))
+  await using session = await setup(urls.setup)
+  const applyRole = roleOf(urls.apply)
+  await installGate(session.client, {
+    slice: slice.name,
+    number,
+    side: 'service',
+    relations: Object.values(slice.tables).map(({ to }) => qualified(to)),
+    applyRole,
+    goTo: 'legacy, through the façade',
+    publication: publicationOf({ from: slice.service, to: 'legacy', what: slice.name }),
+  })
+  const copies = wiring.project.banyan.services[slice.service]!.copies.map(qualified)
+  if (copies.length === 0) return
+  await installGate(session.client, {
+    slice: COPIES,
+    number: COPIES_NUMBER,
+    side: 'service',
+    relations: copies,
+    applyRole,
+    goTo: 'its owner: this is a read copy',
+    publication: undefined,
+  })
+}
+
+/** Apply's session fires only what is ALWAYS enabled: a trigger that is to run while its table is a copy is made so. */
+async function runTriggers(client: pg.ClientBase, slice: Slice): Promise<void> {
+  const run = Object.keys(slice.triggers).filter(name => slice.triggers[name] === 'run')
+  for (const table of Object.keys(slice.tables)) {
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT tgname AS name FROM pg_catalog.pg_trigger
+       WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled = 'O' AND tgname = ANY ($2)`,
+      [quoteRelation(qualified(table)), run],
+    )
+    for (const { name } of rows) {
+      const relation = quoteRelation(qualified(table))
+      await client.query(`ALTER TABLE ${relation} ENABLE ALWAYS TRIGGER ${quote(name)}`)
+    }
+  }
+}
+
+function rolesOf(urls: DatabaseUrls): { apply: string; capture: string } {
+  return { apply: roleOf(urls.apply), capture: roleOf(urls.capture) }
+}
+
+async function setup(url: string) {
+  const client = await connect({
+    url,
+    applicationName: 'banyan setup',
+    timeouts: { lockMs: LOCK_TIMEOUT_MS },
+  })
+  return { client, [Symbol.asyncDispose]: () => client.end().catch(() => undefined) }
+}

@@ -1,0 +1,112 @@
+/**
+ * Foreign keys of legacy that cross a moved slice: dropped calmly before the hold, each with its DDL in the control
+ * database first, and put back (NOT VALID, then VALIDATE) when the slice comes home.
+ */
+import type pg from 'pg'
+import { crossingKeys } from '../model/crossings.ts'
+import type { Project, Slice } from '../model/project.ts'
+import { STAGES, type Stage } from '../model/stage.ts'
+import { qualified } from '../model/wiring.ts'
+import { quote, quoteRelation } from '../postgres/sql.ts'
+import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { append } from './store/journal.ts'
+import type { Store } from './store/store.ts'
+
+/** Two tables are locked for a moment; whoever is in the way is waited for in short turns. */
+const LOCK_TIMEOUT_MS = 100
+const ATTEMPTS = 50
+
+/** Drops the keys that `slice` answers with `loose` or `copy`. `setup`: member of the tables' owner, in legacy. */
+export async function loosen(store: Store, setup: pg.Client, slice: Slice): Promise<void> {
+  const crossing = crossingKeys(slice, await readForeignKeys(setup))
+  for (const { key, fact } of crossing) {
+    const answer = slice.foreignKeys[key]?.answer
+    if (answer !== 'loose' && answer !== 'copy') continue
+    const found = fact as KeyInDatabase
+    await store.pool.query(
+      `INSERT INTO banyan.loosened_key (side, relation, name, key, dropped_for) VALUES ('legacy', $1, $2, $3, $4)
+       ON CONFLICT (side, relation, name) DO UPDATE SET key = $3, dropped_for = $4, dropped_at = clock_timestamp(), restored_at = NULL`,
+      [found.table, found.name, JSON.stringify(found), slice.name],
+    )
+    const ddl = `ALTER TABLE ${quoteRelation(qualified(found.table))} DROP CONSTRAINT IF EXISTS ${quote(found.name)}`
+    await calmly(setup, ddl)
+    const detail = { table: found.table, key: found.name, ddl }
+    await append(store.pool, {
+      actor: 'controller',
+      slice: slice.name,
+      kind: 'foreign key dropped',
+      detail,
+    })
+  }
+}
+
+/** Puts back every key that no moved slice needs loose any more. One with orphans stays NOT VALID, and the journal says so. */
+export async function restoreKeys(
+  store: Store,
+  setup: pg.Client,
+  project: Project,
+  stages: ReadonlyMap<string, Stage>,
+): Promise<void> {
+  const away = project.slices.filter(
+    slice => STAGES[stages.get(slice.name) ?? 'legacy'].owner === 'service',
+  )
+  const loosened = await readLoosened(store, 'legacy')
+  for (const key of loosened) {
+    if (away.some(slice => crossingKeys(slice, [key]).length > 0)) continue
+    const relation = quoteRelation(qualified(key.table))
+    const constraint = quote(key.name)
+    const definition = key.definition.replace(/ NOT VALID$/, '')
+    const ddl = `ALTER TABLE ${relation} ADD CONSTRAINT ${constraint} ${definition} NOT VALID`
+    const state = await restored(
+      setup,
+      ddl,
+      `ALTER TABLE ${relation} VALIDATE CONSTRAINT ${constraint}`,
+    )
+    if (state !== 'missing') {
+      await store.pool.query(
+        `UPDATE banyan.loosened_key SET restored_at = clock_timestamp() WHERE side = 'legacy' AND relation = $1 AND name = $2`,
+        [key.table, key.name],
+      )
+    }
+    const detail = { table: key.table, key: key.name, state }
+    await append(store.pool, {
+      actor: 'controller',
+      slice: null,
+      kind: 'foreign key restored',
+      detail,
+    })
+  }
+}
+
+/** `not valid`: there are orphans, made while nobody checked; new rows are checked all the same. */
+async function restored(
+  setup: pg.Client,
+  add: string,
+  validate: string,
+): Promise<'valid' | 'not valid' | 'missing'> {
+  try {
+    await calmly(setup, add)
+  } catch {
+    return 'missing'
+  }
+  return setup.query(validate).then(
+    () => 'valid' as const,
+    () => 'not valid' as const,
+  )
+}
+
+async function calmly(setup: pg.Client, ddl: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await setup.query(`SET lock_timeout = '${LOCK_TIMEOUT_MS}ms'`)
+      await setup.query(ddl)
+      return
+    } catch (error) {
+      const code = (error as { code?: string }).code
+      if (code === '42710') return // it is there already
+      if (code !== '55P03' || attempt === ATTEMPTS) throw error
+    } finally {
+      await setup.query('SET lock_timeout = 0').catch(() => undefined)
+    }
+  }
+}

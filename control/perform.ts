@@ -1,0 +1,146 @@
+/** Performs one flip that was asked for: gathers facts, asks the checks, then does what that step is made of. */
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import type { Slice } from '../model/project.ts'
+import { must } from '../model/errors.ts'
+import { STAGES } from '../model/stage.ts'
+import type { Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
+import { runCutover } from './cutover-runner.ts'
+import type { CutoverRun } from './cutover-run.ts'
+import { acknowledged } from './cutover-steps.ts'
+import type { Databases } from './databases.ts'
+import { decideFlip } from './flip.ts'
+import { gatherFacts } from './gather.ts'
+import { installSlice } from './install.ts'
+import { loosen, restoreKeys } from './loosen.ts'
+import type { Publisher } from './publisher.ts'
+import { endFlip, type FlipError, type FlipRow, startFlip } from './store/flips.ts'
+import { readSlices } from './store/slices.ts'
+import type { Ear, Store } from './store/store.ts'
+
+export interface PerformContext {
+  readonly store: Store
+  readonly ear: Ear
+  readonly wiring: Wiring
+  readonly databases: Databases
+  readonly publisher: Publisher
+  readonly now: () => number
+  readonly sleep: CutoverRun['sleep']
+  readonly signal: AbortSignal
+}
+
+/** A flip that moves only reads waits this long for the routers to say that they have it. */
+const ROUTERS_MS = 5_000
+
+/** Throws only what leaves the flip open: an epoch that isn't settled. */
+export async function performFlip(
+  context: PerformContext,
+  flip: FlipRow,
+): Promise<NonNullable<FlipRow['outcome']>> {
+  const slice = context.wiring.project.slices.find(each => each.name === flip.slice)
+  if (!slice) return refused(context, flip, unknownSlice(context, flip.slice))
+  try {
+    const facts = await gatherFacts(context, slice, flip.to)
+    const verdict = decideFlip(facts, flip.to)
+    if (!verdict.go) return await refused(context, flip, blockedError(flip, verdict.blockers))
+    if (verdict.fenced) await moveOwner(context, slice, flip)
+    else await moveReads(context, slice, flip)
+  } catch (error) {
+    if (error instanceof Unsettled) throw error.cause
+    await endFlip(context.store, flip.id, 'undone', asFlipError(error))
+    return 'undone'
+  }
+  await endFlip(context.store, flip.id, 'done', null)
+  return 'done'
+}
+
+async function moveReads(context: PerformContext, slice: Slice, flip: FlipRow): Promise<void> {
+  await startFlip(context.store, flip.id, null)
+  if (flip.from === 'legacy' && STAGES[flip.to].stream !== 'off') {
+    await installSlice(context, slice)
+  }
+  const version = await context.publisher.move(slice.name, flip.to, flip.percent, null)
+  await acknowledged({ ...context, version }, ROUTERS_MS)
+}
+
+async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): Promise<void> {
+  const { store, wiring, databases, publisher } = context
+  const sessions = await databases.both(slice)
+  const facts = await readSlices(store.pool)
+  const fact = must(
+    facts.find(each => each.name === slice.name),
+    'the slice of a flip',
+  )
+  const rehearse = flip.kind === 'rehearsal'
+  await using setup = await setupSession(wiring.legacy.setup)
+  if (STAGES[flip.to].owner === 'service' && !rehearse) await loosen(store, setup.client, slice)
+  const run = runCutover({
+    flip: flip.id,
+    slice,
+    to: flip.to,
+    percent: flip.percent,
+    sessions,
+    applyRoles: databases.applyRoles(slice),
+    limits: wiring.project.banyan.limits,
+    epochBefore: fact.epoch,
+    store,
+    ear: context.ear,
+    orders: publisher,
+    now: context.now,
+    sleep: context.sleep,
+    signal: context.signal,
+    rehearse,
+  })
+  await run.catch((error: unknown) => {
+    const undone = error instanceof BanyanError && error.code === CONTROL_ERRORS.FLIP_UNDONE.code
+    throw undone ? error : new Unsettled('the epoch is not settled', { cause: error })
+  })
+  if (STAGES[flip.to].owner === 'legacy') {
+    const stages = new Map((await readSlices(store.pool)).map(each => [each.name, each.stage]))
+    await restoreKeys(store, setup.client, wiring.project, stages)
+  }
+}
+
+/** What became of the epoch isn't known here: whoever settles reads it in the databases. */
+class Unsettled extends Error {}
+
+async function setupSession(url: string) {
+  const client = await connect({ url, applicationName: 'banyan setup' })
+  return { client, [Symbol.asyncDispose]: () => client.end().catch(() => undefined) }
+}
+
+async function refused(
+  context: PerformContext,
+  flip: FlipRow,
+  error: FlipError,
+): Promise<'refused'> {
+  await endFlip(context.store, flip.id, 'refused', error)
+  return 'refused'
+}
+
+function blockedError(flip: FlipRow, blockers: NonNullable<FlipError['blockers']>): FlipError {
+  const codes = blockers.map(each => each.code).join(', ')
+  const error = new BanyanError(CONTROL_ERRORS.FLIP_REFUSED, [flip.slice, flip.to, codes])
+  return { ...asFlipError(error), blockers }
+}
+
+function unknownSlice(context: PerformContext, name: string): FlipError {
+  const known = context.wiring.project.slices.map(each => each.name).join(', ')
+  return asFlipError(new BanyanError(CONTROL_ERRORS.SLICE_UNKNOWN, [name, known]))
+}
+
+/** What a person reads of an error, and a client by `--json`. */
+export function asFlipError(error: unknown): FlipError {
+  if (error instanceof BanyanError) {
+    const { code, message, hint, rule } = error
+    return { code, message, hint, exit: rule.exit }
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    code: 'UNEXPECTED',
+    message,
+    hint: 'see the log of the controller, then `banyan status`',
+    exit: 4,
+  }
+}

@@ -1,0 +1,75 @@
+/** What a table and its columns are called on the other side, and a row carried over by that. */
+import type { Row, Unchanged, Value } from './change.ts'
+import { BanyanError } from './errors.ts'
+import { SYNC_ERRORS } from './errors-sync.ts'
+
+/** One table in one direction. */
+export interface TableMapping {
+  /** `schema.table` where the rows come from. */
+  readonly table: string
+  /** `schema.table` where they go. */
+  readonly to: string
+  /** Every column that travels, in the source table's order: its name there → its name in the target. */
+  readonly columns: ReadonlyMap<string, string>
+}
+
+/** The same as a slice file says it: only what has another name in the service. */
+export interface TableRenames {
+  readonly table: string
+  readonly to: string
+  readonly renames: ReadonlyMap<string, string>
+}
+
+/** As much of a column as decides whether it travels. */
+export interface MappedColumn {
+  readonly name: string
+  /** A column that each side computes for itself never travels. */
+  readonly generated: unknown
+}
+
+/**
+ * The whole mapping: every column of the source that isn't generated and has its counterpart in the target. What has
+ * none stays behind: whether that is all right is preflight's to say. Throws MAPPING_CLASH.
+ */
+export function completeMapping(
+  wanted: TableRenames,
+  source: readonly MappedColumn[],
+  target: readonly MappedColumn[],
+): TableMapping {
+  const there = new Map(target.map(column => [column.name, column]))
+  const taken = new Map<string, string>()
+  const columns = new Map<string, string>()
+  for (const { name, generated } of source) {
+    const to = wanted.renames.get(name) ?? name
+    const counterpart = there.get(to)
+    if (isComputed(generated) || !counterpart || isComputed(counterpart.generated)) continue
+    const first = taken.get(to)
+    if (first !== undefined) {
+      const details = [wanted.table, first, name, wanted.to, to]
+      throw new BanyanError(SYNC_ERRORS.MAPPING_CLASH, details)
+    }
+    taken.set(to, name)
+    columns.set(name, to)
+  }
+  return { table: wanted.table, to: wanted.to, columns }
+}
+
+/** The way back: `inverse(inverse(m))` equals `m`. */
+export function inverse(mapping: TableMapping): TableMapping {
+  const columns = new Map([...mapping.columns].map(([from, to]) => [to, from]))
+  return { table: mapping.to, to: mapping.table, columns }
+}
+
+/** The row by the target's column names. Columns that don't travel are left out; UNCHANGED stays UNCHANGED. */
+export function mapRow(mapping: TableMapping, row: Row): Row {
+  const mapped = new Map<string, Value | Unchanged>()
+  for (const [name, value] of row) {
+    const to = mapping.columns.get(name)
+    if (to !== undefined) mapped.set(to, value)
+  }
+  return mapped
+}
+
+function isComputed(generated: unknown): boolean {
+  return generated !== null && generated !== undefined && generated !== false
+}

@@ -1,0 +1,15 @@
+/** Waiting that can be told to stop. */
+
+/** Resolves after `ms`, or as soon as the signal aborts: the caller looks at the signal. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) return resolve()
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+    function done() {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+  })
+}

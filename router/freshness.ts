@@ -1,0 +1,124 @@
+/**
+ * Read your own writes: after an unsafe request that legacy answered, its key's reads stay with legacy until the
+ * service's copy has passed a position taken after that answer.
+ */
+import type { Freshness } from '../model/orders.ts'
+import type { Lsn } from '../model/position.ts'
+import { LSN_ZERO } from '../model/position.ts'
+
+export interface Tokens {
+  /** An unsafe request of these keys goes to legacy. Returns what must be called once, when legacy is through with it. */
+  wrote(keys: readonly string[]): () => void
+  /** True where the service may answer this key's reads of this slice. */
+  fresh(slice: string, key: string | null): boolean
+  /** A position that covers everything committed until now; shares the next query with whoever asks meanwhile. */
+  token(): Promise<Lsn>
+}
+
+interface Entry {
+  /** Requests that aren't over, and tokens that aren't here. While there are any, the owner answers. */
+  pending: number
+  token: Lsn
+  /** A token couldn't be had; a later one will do as well. */
+  missed: boolean
+}
+
+/** `most`: keys that are remembered. A forgotten key's token lives on as a floor under all keys, so forgetting is safe. */
+export function createTokens(freshness: Freshness, most: number): Tokens {
+  const entries = new Map<string, Entry>()
+  const ask = createBatcher(() => freshness.token())
+  // What forgotten keys wrote, as one entry under all keys.
+  const floor: Entry = { pending: 0, token: LSN_ZERO, missed: false }
+
+  const fetch = (entry: Entry): void => {
+    entry.pending++
+    ask().then(
+      token => {
+        if (token > entry.token) entry.token = token
+        entry.missed = false
+        entry.pending--
+      },
+      () => {
+        entry.missed = true
+        entry.pending--
+      },
+    )
+  }
+
+  const remember = (key: string): Entry => {
+    const entry = entries.get(key) ?? { pending: 0, token: LSN_ZERO, missed: false }
+    entries.delete(key)
+    entries.set(key, entry)
+    if (entries.size > most) forgetOldest()
+    return entry
+  }
+
+  // Entries with something pending are bounded by the requests under way, and aren't forgotten.
+  const forgetOldest = (): void => {
+    for (const [key, entry] of entries) {
+      if (entry.pending > 0) continue
+      entries.delete(key)
+      if (entry.token > floor.token) floor.token = entry.token
+      if (entry.missed) floor.missed = true
+      return
+    }
+  }
+
+  const passed = (entry: Entry, watermark: Lsn): boolean => {
+    if (entry.missed && entry.pending === 0) fetch(entry)
+    return entry.pending === 0 && !entry.missed && watermark >= entry.token
+  }
+
+  return {
+    wrote(keys) {
+      const marked = keys.map(remember)
+      for (const entry of marked) entry.pending++
+      return () => {
+        for (const entry of marked) {
+          fetch(entry)
+          entry.pending--
+        }
+      }
+    },
+    fresh(slice, key) {
+      const watermark = freshness.watermark(slice)
+      if (watermark === undefined || !passed(floor, watermark)) return false
+      const entry = key === null ? undefined : entries.get(key)
+      return entry === undefined || passed(entry, watermark)
+    },
+    token: ask,
+  }
+}
+
+/**
+ * At most one query is under way. Who asks meanwhile shares the *next* one: the one under way may have been answered
+ * before what the asker waits for was committed.
+ */
+export function createBatcher<T>(query: () => Promise<T>): () => Promise<T> {
+  let running = false
+  let next: { readonly promise: Promise<T>; start(): void } | undefined
+
+  const start = async (): Promise<T> => {
+    running = true
+    try {
+      return await query()
+    } finally {
+      running = false
+      const waiting = next
+      next = undefined
+      waiting?.start()
+    }
+  }
+
+  return () => {
+    if (!running) return start()
+    if (!next) {
+      let begin = (): void => {}
+      const promise = new Promise<T>((resolve, reject) => {
+        begin = () => void start().then(resolve, reject)
+      })
+      next = { promise, start: () => begin() }
+    }
+    return next.promise
+  }
+}

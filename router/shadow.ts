@@ -1,0 +1,193 @@
+/**
+ * Shadowing: what legacy answered, the service is asked too, and the answers are compared. It may be lost, it is never
+ * felt: copies are bounded, calls are dropped rather than queued, sockets are its own, and it starts when the client has
+ * its answer.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Difference, Freshness } from '../model/orders.ts'
+import { sleep } from './clock.ts'
+import type { Clock } from './clock.ts'
+import type { RawHeaders } from './headers.ts'
+import { compareAnswers } from './answers.ts'
+import type { Answer } from './answers.ts'
+import type { Tokens } from './freshness.ts'
+import type { RouterLimits } from './limits.ts'
+import type { UpstreamPool } from './upstreams.ts'
+
+export interface ShadowRequest {
+  readonly slice: string
+  readonly route: string
+  readonly method: string
+  readonly target: string
+  readonly pool: UpstreamPool
+  /** What the service would have got; asked for when the call is made. Null or a rejection: the call is dropped. */
+  readonly headers: () => Promise<RawHeaders | null>
+}
+
+export interface ShadowCopy {
+  /** Sees each chunk of legacy's body. */
+  chunk(bytes: Buffer): void
+  /** Legacy's answer has reached the client, in full or not. */
+  end(whole: boolean): void
+}
+
+export type ShadowVerdict =
+  | { readonly kind: 'compared'; readonly difference: Difference | null }
+  | { readonly kind: 'dropped' }
+
+export interface Shadow {
+  /** Starts a copy of legacy's answer; undefined: this one isn't sampled, or there is no room (then it is counted). */
+  copy(request: ShadowRequest, answer: IncomingMessage): ShadowCopy | undefined
+  /** Resolves when nothing is under way. */
+  idle(): Promise<void>
+}
+
+export function createShadow(deps: {
+  readonly limits: RouterLimits
+  readonly clock: Clock
+  readonly freshness: Freshness
+  readonly tokens: Tokens
+  readonly signal: AbortSignal
+  readonly onVerdict: (slice: string, verdict: ShadowVerdict) => void
+}): Shadow {
+  const { limits, onVerdict } = deps
+  const underWay = new Set<Promise<void>>()
+  let open = 0
+  let sample = 0
+
+  const run = async (request: ShadowRequest, legacy: Answer): Promise<void> => {
+    try {
+      onVerdict(request.slice, await compareWithService(request, legacy, deps))
+    } catch {
+      onVerdict(request.slice, { kind: 'dropped' })
+    } finally {
+      open--
+    }
+  }
+
+  return {
+    copy(request, answer) {
+      sample += limits.shadowRate
+      if (sample < 1) return undefined
+      sample -= 1
+      if (open >= limits.shadowConcurrent || !comparable(answer.statusCode ?? 0)) {
+        onVerdict(request.slice, { kind: 'dropped' })
+        return undefined
+      }
+      open++
+      const body = createBounded(limits.shadowBodyBytes)
+      return {
+        chunk: bytes => body.push(bytes),
+        end(whole) {
+          const bytes = whole && !deps.signal.aborted ? body.take() : undefined
+          if (!bytes) {
+            open--
+            onVerdict(request.slice, { kind: 'dropped' })
+            return
+          }
+          const run1 = run(request, { ...headOf(answer), body: bytes })
+          underWay.add(run1)
+          void run1.finally(() => underWay.delete(run1))
+        },
+      }
+    },
+    async idle() {
+      while (underWay.size > 0) await Promise.all(underWay)
+    },
+  }
+}
+
+/** Legacy's own failures, and answers about the client's cache, say nothing about the service. */
+function comparable(status: number): boolean {
+  return status >= 200 && status < 500 && status !== 304 && status !== 206
+}
+
+function headOf(answer: IncomingMessage): Omit<Answer, 'body'> {
+  return {
+    status: answer.statusCode ?? 0,
+    type: answer.headers['content-type'] ?? '',
+    encoding: answer.headers['content-encoding'] ?? '',
+  }
+}
+
+type Deps = Parameters<typeof createShadow>[0]
+
+async function compareWithService(
+  request: ShadowRequest,
+  legacy: Answer,
+  deps: Deps,
+): Promise<ShadowVerdict> {
+  const ask = async (): Promise<Difference | null | undefined> => {
+    const service = await callService(request, deps)
+    const found = await compareAnswers(legacy, service, deps.limits.shadowBodyBytes)
+    return found ? { route: request.route, ...found } : found
+  }
+  const difference = await ask()
+  if (difference === undefined) return { kind: 'dropped' }
+  if (difference === null) return { kind: 'compared', difference: null }
+  // Perhaps the service only lagged. What it says once it has all that legacy had when it answered, counts.
+  if (!(await caughtUp(request.slice, deps))) return { kind: 'dropped' }
+  const again = await ask()
+  return again === undefined ? { kind: 'dropped' } : { kind: 'compared', difference: again }
+}
+
+const SETTLE_STEP_MS = 50
+
+async function caughtUp(slice: string, deps: Deps): Promise<boolean> {
+  const token = await deps.tokens.token()
+  const until = deps.clock.now() + deps.limits.shadowSettleMs
+  for (;;) {
+    const watermark = deps.freshness.watermark(slice)
+    if (watermark !== undefined && watermark >= token) return true
+    if (deps.clock.now() >= until || deps.signal.aborted) return false
+    await sleep(deps.clock, SETTLE_STEP_MS, deps.signal)
+  }
+}
+
+async function callService(request: ShadowRequest, deps: Deps): Promise<Answer> {
+  const { limits, clock, signal } = deps
+  const headers = await request.headers()
+  if (!headers || signal.aborted || !request.pool.hasRoom()) throw new Error('no shadow call')
+  const { method, target } = request
+  const call = request.pool.open({ method, target, headers }, false)
+  const drop = (): void => void call.destroy(new Error('shadow call dropped'))
+  const stop = clock.timer(limits.shadowMs, drop)
+  signal.addEventListener('abort', drop)
+  try {
+    return await new Promise<Answer>((resolve, reject) => {
+      call.once('close', () => reject(new Error('shadow call closed')))
+      call.on('error', reject)
+      call.once('response', answer => {
+        const body = createBounded(limits.shadowBodyBytes)
+        answer.on('data', (bytes: Buffer) => {
+          if (!body.push(bytes)) drop()
+        })
+        answer.once('error', reject)
+        answer.once('end', () => {
+          const bytes = answer.complete ? body.take() : undefined
+          if (bytes) resolve({ ...headOf(answer), body: bytes })
+          else reject(new Error('shadow answer broke off'))
+        })
+      })
+      call.end()
+    })
+  } finally {
+    stop()
+    signal.removeEventListener('abort', drop)
+  }
+}
+
+/** Collects up to a number of bytes; one more and it holds nothing. */
+function createBounded(most: number) {
+  let chunks: Buffer[] | undefined = []
+  let bytes = 0
+  return {
+    push(chunk: Buffer): boolean {
+      bytes += chunk.length
+      if (bytes > most) chunks = undefined
+      chunks?.push(chunk)
+      return chunks !== undefined
+    },
+    take: (): Buffer | undefined => chunks && Buffer.concat(chunks),
+  }
+}

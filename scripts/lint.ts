@@ -1,0 +1,51 @@
+/** `banyan lint`: everything that is wrong with the files, at once. Needs no database and changes nothing. */
+import { renderDiagnostics } from '../model/diagnostic.ts'
+import type { Diagnostic } from '../model/diagnostic.ts'
+import { loadProject } from '../model/project.ts'
+import type { ProjectTexts } from '../model/project.ts'
+import { ALIASES, canonicalSegment } from '../router/canonical.ts'
+import { readProjectTexts } from './project-texts.ts'
+
+export interface LintOptions {
+  /** Path of banyan.yaml; slices/ is beside it. */
+  readonly config: string
+  /** One JSON document instead of a text: `{ ok, slices, diagnostics }`. */
+  readonly json: boolean
+  readonly color: boolean
+  /** Takes the whole output, with its final newline. */
+  readonly write: (text: string) => void
+}
+
+/** All that is wrong with a project; empty: nothing. */
+export function lint(texts: ProjectTexts): readonly Diagnostic[] {
+  return loadProject(texts, aliases => text => canonicalSegment(text, ALIASES[aliases])).diagnostics
+}
+
+/** Reads, checks and prints. Returns the exit code: 0 nothing found, 2 something. Throws BanyanError CONFIG_MISSING. */
+export async function runLint(options: LintOptions): Promise<0 | 2> {
+  const texts = await readProjectTexts(options.config)
+  const diagnostics = lint(texts)
+  const ok = diagnostics.length === 0
+  if (options.json) {
+    const found = { ok, slices: texts.slices.length, diagnostics }
+    options.write(`${JSON.stringify(found, null, 2)}\n`)
+  } else if (ok) {
+    const slices = countOf(texts.slices.length, 'slice')
+    options.write(`✔ ${texts.banyan.file} and ${slices}: nothing wrong\n`)
+  } else {
+    const files = new Set(diagnostics.map(one => one.file)).size
+    const total = `✖ ${countOf(diagnostics.length, 'problem')} in ${countOf(files, 'file')}`
+    const text = renderDiagnostics(diagnostics.map(withoutNext), options)
+    options.write(`${text}\n\n${total}      next: banyan lint\n`)
+  }
+  return ok ? 0 : 2
+}
+
+// Every hint ends in this command. Who has just run it needs to read that once.
+function withoutNext(one: Diagnostic): Diagnostic {
+  return { ...one, hint: one.hint.replace(/[,;] then run `banyan lint`$/, '') }
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

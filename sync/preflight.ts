@@ -1,0 +1,139 @@
+/** What would go wrong if these tables were kept in step: everything at once, before anything is changed. */
+import { BanyanError } from '../model/errors.ts'
+import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
+import { PREFLIGHT_ERRORS as RULES } from '../model/errors-preflight.ts'
+import type { TableRenames } from '../model/mapping.ts'
+import { rowKey, type TableFacts } from '../postgres/catalog.ts'
+import { captureBlockers } from '../postgres/probes.ts'
+import { columnBlockers } from './preflight-columns.ts'
+import type { PreflightFacts, RoleView, SideFacts } from './preflight-facts.ts'
+
+/** What blocks `sync`; empty when nothing does. Pure. */
+export function preflight(facts: PreflightFacts): BanyanError[] {
+  const { source, target, direction } = facts
+  const back = direction === 'back'
+  return [
+    ...serverBlockers(source, { captures: true, applies: back }),
+    ...serverBlockers(target, { captures: back, applies: true }),
+    ...sharedTargets(facts.tables),
+    ...facts.tables.flatMap(table => pairBlockers(facts, table)),
+  ]
+}
+
+function serverBlockers(
+  side: SideFacts,
+  does: { readonly captures: boolean; readonly applies: boolean },
+): BanyanError[] {
+  const { capture, apply, where, name } = side
+  const blockers = does.captures
+    ? captureBlockers(capture.server, where, { slots: 1, senders: 1 })
+    : []
+  const { role, version, encoding } = apply.server
+  if (does.applies && !role.setReplica) {
+    blockers.push(new BanyanError(POSTGRES_ERRORS.ROLE_REPLICA_DENIED, [role.name, version]))
+  }
+  if (encoding === 'SQL_ASCII') blockers.push(new BanyanError(RULES.ENCODING, [name]))
+  return blockers
+}
+
+function sharedTargets(tables: readonly TableRenames[]): BanyanError[] {
+  const first = new Map<string, string>()
+  return tables.flatMap(({ table, to }) => {
+    const other = first.get(to)
+    if (other !== undefined) return [new BanyanError(RULES.TARGET_SHARED, [other, table, to])]
+    first.set(to, table)
+    return []
+  })
+}
+
+function pairBlockers(facts: PreflightFacts, wanted: TableRenames): BanyanError[] {
+  const { source, target, direction, viaRoot } = facts
+  const from = source.capture.catalog.get(wanted.table)
+  const to = target.apply.catalog.get(wanted.to)
+  const blockers: BanyanError[] = []
+  if (!from) blockers.push(new BanyanError(RULES.TABLE_MISSING, [source.name, wanted.table]))
+  if (!to) blockers.push(new BanyanError(RULES.TABLE_MISSING, [target.name, wanted.to]))
+  const back = direction === 'back'
+  if (from) blockers.push(...tableBlockers(source, from, { read: true, written: back, viaRoot }))
+  if (to) blockers.push(...tableBlockers(target, to, { read: back, written: true, viaRoot }))
+  if (!from || !to) return blockers
+  return [...blockers, ...columnBlockers({ facts, wanted, from, to })]
+}
+
+interface Use {
+  /** By the stream and the copy. */
+  readonly read: boolean
+  /** By the applier. */
+  readonly written: boolean
+  readonly viaRoot: boolean
+}
+
+function tableBlockers(side: SideFacts, table: TableFacts, use: Use): BanyanError[] {
+  const { name } = side
+  return [
+    ...kindBlockers(name, table, use),
+    ...(use.read ? identityBlockers(name, table) : []),
+    ...table.rules.map(
+      rule => new BanyanError(RULES.RULE_WRITES, [name, rule.name, table.name, rule.event]),
+    ),
+    ...table.subscriptions.map(each => new BanyanError(RULES.SUBSCRIBED, [name, each, table.name])),
+    ...(use.read ? roleBlockers(name, side.capture, table.name, ['select']) : []),
+    ...(use.written ? roleBlockers(name, side.apply, table.name, WRITES) : []),
+  ]
+}
+
+const WRITES = ['select', 'insert', 'update', 'delete', 'truncate'] as const
+
+function kindBlockers(name: string, table: TableFacts, { viaRoot }: Use): BanyanError[] {
+  const what = [
+    table.kind === 'foreign' ? 'a foreign table' : '',
+    table.kind === 'view' || table.kind === 'materialized view' ? `a ${table.kind}` : '',
+    table.persistence === 'unlogged' ? 'unlogged' : '',
+    table.persistence === 'temporary' ? 'temporary' : '',
+    table.kind === 'partitioned' && !viaRoot
+      ? 'partitioned, and its publication would name the partitions'
+      : '',
+    table.partitionOf === null ? '' : `a partition of ${table.partitionOf} (name that one)`,
+    ...table.leaves.map(leaf =>
+      leaf.kind === 'foreign' ? `partitioned with the foreign table ${leaf.name}` : '',
+    ),
+    table.inheritedBy.length > 0 ? `inherited by ${table.inheritedBy.join(', ')}` : '',
+    table.inheritsFrom.length > 0 ? `an heir of ${table.inheritsFrom.join(', ')}` : '',
+  ].filter(text => text !== '')
+  return what.map(text => new BanyanError(RULES.TABLE_KIND, [name, table.name, text]))
+}
+
+function identityBlockers(name: string, table: TableFacts): BanyanError[] {
+  if (!['table', 'partitioned'].includes(table.kind) || rowKey(table) !== null) return []
+  const details = [name, table.name, table.replicaIdentity, identityRemedy(table)]
+  return [new BanyanError(RULES.NO_IDENTITY, details)]
+}
+
+function identityRemedy({ name, keys }: TableFacts): string {
+  const primary = keys.find(key => key.primary)
+  if (primary?.usable) return `ALTER TABLE ${name} REPLICA IDENTITY DEFAULT`
+  const usable = keys.find(key => key.usable)
+  if (usable) return `ALTER TABLE ${name} REPLICA IDENTITY USING INDEX ${usable.name}`
+  return `give ${name} a primary key`
+}
+
+function roleBlockers(
+  name: string,
+  view: RoleView,
+  tableName: string,
+  privileges: readonly (keyof TableFacts['may'])[],
+): BanyanError[] {
+  const table = view.catalog.get(tableName)
+  const { role } = view.server
+  if (!table) return [new BanyanError(RULES.TABLE_MISSING, [name, tableName])]
+  const missing = privileges.filter(privilege => !table.may[privilege])
+  const blockers: BanyanError[] = []
+  if (missing.length > 0) {
+    const list = missing.map(privilege => privilege.toUpperCase()).join(', ')
+    blockers.push(new BanyanError(RULES.GRANT_MISSING, [name, role.name, list, tableName]))
+  }
+  if (table.rowSecurity && !role.bypassRls) {
+    blockers.push(new BanyanError(RULES.ROW_SECURITY, [name, tableName, role.name]))
+  }
+  return blockers
+}

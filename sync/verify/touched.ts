@@ -1,0 +1,83 @@
+/** The keys that a stream has written since both sides were last proved equal: compared exactly while both stand still. */
+import type pg from 'pg'
+import type { Change } from '../../model/change.ts'
+import { difference } from './full.ts'
+import { type ComparedTable, sqlOf } from './table.ts'
+
+/** Keys that are remembered for each table; older ones are forgotten first. At the fence some 20,000 take 100 ms. */
+const KEYS_MAX = 20_000
+
+export class TouchedKeys {
+  readonly #tables: ReadonlyMap<string, ComparedTable>
+  readonly #keys = new Map<string, Map<string, readonly string[]>>()
+  #forgotten = 0
+
+  constructor(tables: readonly ComparedTable[]) {
+    this.#tables = new Map(tables.map(table => [table.source, table]))
+  }
+
+  /** The old key and the new one: after a key change both rows must be as the source has them. */
+  add(table: string, change: Change): void {
+    const compared = this.#tables.get(table)
+    if (!compared) return
+    for (const row of [change.before, change.after]) {
+      const key = compared.key.map(({ column }) => row?.get(column))
+      if (key.every(value => typeof value === 'string')) this.#remember(table, key)
+    }
+  }
+
+  clear(): void {
+    this.#keys.clear()
+    this.#forgotten = 0
+  }
+
+  /** Compares them; both sides stand still, and that is the caller's to know. */
+  async compare(
+    source: pg.ClientBase,
+    target: pg.ClientBase,
+  ): Promise<{ keys: number; differences: number; forgotten: number; named: string[] }> {
+    const total = { keys: 0, differences: 0, forgotten: this.#forgotten, named: [] as string[] }
+    for (const [name, keys] of this.#keys) {
+      const table = this.#tables.get(name)!
+      const wanted = [...keys.values()]
+      const [mine, other] = await Promise.all([
+        rowsOf(source, table, 'source', wanted),
+        rowsOf(target, table, 'target', wanted),
+      ])
+      const found = difference(mine, other)
+      total.keys += wanted.length
+      total.differences += found.missing + found.extra + found.different
+      total.named.push(...found.keys.map(key => `${name} ${key}`))
+    }
+    return total
+  }
+
+  #remember(table: string, key: readonly string[]): void {
+    const keys = this.#keys.get(table) ?? new Map<string, readonly string[]>()
+    this.#keys.set(table, keys)
+    keys.set(JSON.stringify(key), key)
+    if (keys.size <= KEYS_MAX) return
+    const oldest = keys.keys().next().value
+    if (oldest !== undefined) keys.delete(oldest)
+    this.#forgotten += 1
+  }
+}
+
+async function rowsOf(
+  client: pg.ClientBase,
+  table: ComparedTable,
+  side: 'source' | 'target',
+  keys: readonly (readonly string[])[],
+): Promise<Map<string, string>> {
+  const sql = sqlOf(table, side)
+  const places = sql.keyColumns.map((_, index) => `$${index + 1}::text[]`)
+  const names = sql.keyColumns.map((_, index) => `banyan_k${index}`)
+  const joined = sql.keyColumns.map(({ name, type }, index) => `t.${name} = w.banyan_k${index}::${type}`)
+  const columns = sql.keyColumns.map((_, index) => keys.map(key => key[index]))
+  const { rows } = await client.query<{ key: string; hash: string }>(
+    `SELECT ${sql.key} AS key, hashtextextended(${sql.row}, 1) || ' ' || hashtextextended(${sql.row}, 2) AS hash
+     FROM ${sql.relation} t JOIN unnest(${places.join(', ')}) AS w (${names.join(', ')}) ON ${joined.join(' AND ')}`,
+    columns,
+  )
+  return new Map(rows.map(row => [row.key, row.hash]))
+}
