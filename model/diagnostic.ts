@@ -88,7 +88,8 @@ function frameOf(text: string, span: Span): string {
   const start = span.column - 1
   const length = Math.min(span.length, room - LEAD)
   // A long line is cut so that the place stays in sight.
-  const from = start + length > room - 1 ? Math.max(0, start - LEAD) : 0
+  const cramped = start + length > room - 1
+  const from = cramped ? Math.max(0, Math.min(start - LEAD, line.length - room)) : 0
   const margin = ' '.repeat(number.length)
   return [
     `  ${number} | ${cut(line, from, room)}`,

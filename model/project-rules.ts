@@ -10,8 +10,8 @@ import type { Route } from './route.ts'
 import type { Path, Source } from './source.ts'
 import { suggest } from './suggest.ts'
 
-/** What the monolith's framework does to a static segment of a path before it compares it. */
-export type Fold = (segment: string) => string
+/** A route as the monolith's framework sees it: folded where it ignores case, without a slash that it ignores. */
+export type CanonicalRoute = (route: Route) => Route
 
 /** A place in a file that claims something. */
 interface Place {
@@ -54,12 +54,12 @@ export function claimOf(slice: string, source: Source): Claim {
 export function crossFileProblems(
   banyan: Source,
   claims: readonly Claim[],
-  fold: Fold,
+  canonical: CanonicalRoute,
 ): Diagnostic[] {
   return [
     ...claims.flatMap(claim => serviceProblems(banyan, claim)),
     ...claims.flatMap(canaryProblems),
-    ...routeProblems(claims, fold),
+    ...routeProblems(claims, canonical),
     ...tableProblems(claims),
     ...copyProblems(banyan, claims),
     ...databaseProblems(banyan),
@@ -86,11 +86,12 @@ function canaryProblems({ source }: Claim): Diagnostic[] {
   return [diagnostic({ source, span, rule: CONFIG_ERRORS.CANARY_KEY, details: [] })]
 }
 
-function routeProblems(claims: readonly Claim[], fold: Fold): Diagnostic[] {
-  const all = claims.flatMap(claim => claim.routes.map(route => ({ ...route, slice: claim.slice })))
-  const shape = ({ route }: { readonly route: Route }): string => shapeOf(route, fold)
-  return pairs(all, shape, (a, b) => {
-    if (!conflict(a.route, b.route, fold)) return []
+function routeProblems(claims: readonly Claim[], canonical: CanonicalRoute): Diagnostic[] {
+  const all = claims.flatMap(({ slice, routes }) =>
+    routes.map(one => ({ ...one, slice, route: canonical(one.route) })),
+  )
+  return pairs(all, shapeOf, (a, b) => {
+    if (!conflict(a.route, b.route)) return []
     const details = [a.text, a.slice, b.text, b.slice]
     return [clash(b, a, { rule: ROUTER_ERRORS.ROUTE_CONFLICT, details })]
   })
@@ -206,10 +207,10 @@ function pairs<T>(
   })
 }
 
-// Routes that can conflict have the same kinds of segments and, folded, the same static ones.
-function shapeOf(route: Route, fold: Fold): string {
+// Routes that can conflict have the same kinds of segments and the same static ones.
+function shapeOf({ route }: { readonly route: Route }): string {
   return route.segments
-    .map(segment => (segment.kind === 'static' ? `/${fold(segment.text)}` : segment.kind))
+    .map(segment => (segment.kind === 'static' ? `/${segment.text}` : segment.kind))
     .join(' ')
 }
 

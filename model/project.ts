@@ -8,7 +8,7 @@ import { CONFIG_ERRORS } from './errors-config.ts'
 import { BanyanError } from './errors.ts'
 import type { Aliases } from './orders.ts'
 import { claimOf, crossFileProblems } from './project-rules.ts'
-import type { Fold } from './project-rules.ts'
+import type { CanonicalRoute } from './project-rules.ts'
 import { parseRoute } from './route.ts'
 import type { Route } from './route.ts'
 import { SliceFile } from './slice-file.ts'
@@ -50,11 +50,11 @@ export interface LoadedProject {
 
 /**
  * Parses, validates and cross-checks a whole project. Never throws; says all problems at once.
- * `foldOf`: what each framework does to a static segment of a route; absent: routes are compared as they are written.
+ * `canonicalOf`: how a framework sees a route, so that lint and router find the same clashes; absent: as it is written.
  */
 export function loadProject(
   texts: ProjectTexts,
-  foldOf: (aliases: Aliases) => Fold = () => text => text,
+  canonicalOf: (aliases: Aliases) => CanonicalRoute = () => route => route,
 ): LoadedProject {
   const banyan = diagnose(texts.banyan, BanyanFile)
   const files = texts.slices.map(text => ({ name: sliceName(text.file), ...readSlice(text) }))
@@ -62,7 +62,11 @@ export function loadProject(
   const diagnostics = sortDiagnostics([
     ...banyan.diagnostics,
     ...files.flatMap(file => [...fileNameProblems(file.source), ...file.diagnostics]),
-    ...crossFileProblems(banyan.source, claims, foldOf(banyan.value?.legacy.aliases ?? 'strict')),
+    ...crossFileProblems(
+      banyan.source,
+      claims,
+      canonicalOf(banyan.value?.legacy.aliases ?? 'strict'),
+    ),
   ])
   const slices: Slice[] = []
   for (const { name, source, value } of files) {

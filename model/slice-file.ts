@@ -127,7 +127,7 @@ const Cutover = z
     }),
     maxHeldBodyBytes: sizeBytes({
       what: 'Largest request body that is held in memory',
-      why: 'maxHeld times this is the most memory that a hold can take in one router.',
+      why: 'Times maxHeld, it is the most memory that a hold can take in one router.',
       min: 0,
       max: 64 * 1024 ** 2,
       standard: '256kB',

@@ -8,8 +8,8 @@ import type { Path, Source } from './source.ts'
 const WORDS = /^(?:percent_?(?:of_?)?writes?|writes?(?:_?percent)?|unsafe)$/i
 
 /**
- * The places of a slice file that ask for a part of the writes. In a slice that owns no tables there is no ownership: its
- * percent moves writes as well as reads, and such a key is only unknown.
+ * The places of a slice file that ask for a part of the writes. In a slice that owns no tables there is no ownership that
+ * could be split, and such a key is only unknown.
  */
 export function findWritesPercent(source: Source): Diagnostic[] {
   const tables = valueAt(source.raw, ['tables'])
@@ -30,7 +30,7 @@ function refused(source: Source, path: Path, key: string): Diagnostic {
 
 function unknown(source: Source, path: Path, key: string): Diagnostic {
   const rule = CONFIG_ERRORS.KEY_UNKNOWN
-  const hint = 'this slice owns no tables: canary.percent moves its reads and its writes alike'
+  const hint = 'percent moves reads; unsafe requests go to legacy until the stage is moved'
   return diagnostic({ source, span: spanOf(source, path, key), rule, details: [key], hint })
 }
 

@@ -68,7 +68,9 @@ export async function publish(
   const members = new Set(rows.map(row => row.member))
   const missing = wanted.filter(relation => !members.has(relation)).map(quoteRelation)
   if (rows.length === 0) {
-    await setup.query(`CREATE PUBLICATION ${quote(publication)} FOR TABLE ${missing.join(', ')}`)
+    await setup.query(
+      `CREATE PUBLICATION ${quote(publication)} FOR TABLE ${missing.join(', ')} WITH (publish_via_partition_root = true)`,
+    )
   } else if (missing.length > 0) {
     await setup.query(`ALTER PUBLICATION ${quote(publication)} ADD TABLE ${missing.join(', ')}`)
   }

@@ -2,8 +2,14 @@
 import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BanyanFile } from '../model/banyan-file.ts'
+import { APPLY_ERRORS } from '../model/errors-apply.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
+import { PREFLIGHT_ERRORS } from '../model/errors-preflight.ts'
+import { PROTOCOL_ERRORS } from '../model/errors-protocol.ts'
 import { ROUTER_ERRORS } from '../model/errors-router.ts'
+import { SYNC_ERRORS } from '../model/errors-sync.ts'
 import { must } from '../model/errors.ts'
 import { jsonSchemaOf } from '../model/schema-keys.ts'
 import { SliceFile } from '../model/slice-file.ts'
@@ -14,6 +20,12 @@ import type { ErrorArea } from './docs-tables.ts'
 export const ERROR_AREAS: readonly ErrorArea[] = [
   { name: 'config', title: 'Files', rules: CONFIG_ERRORS },
   { name: 'router', title: 'The façade', rules: ROUTER_ERRORS },
+  { name: 'postgres', title: 'Databases', rules: POSTGRES_ERRORS },
+  { name: 'preflight', title: 'Tables that cannot be kept in step', rules: PREFLIGHT_ERRORS },
+  { name: 'sync', title: 'Change streams and copies', rules: SYNC_ERRORS },
+  { name: 'apply', title: 'Applying changes', rules: APPLY_ERRORS },
+  { name: 'protocol', title: 'Gates, fences and decisions', rules: PROTOCOL_ERRORS },
+  { name: 'control', title: 'Flips', rules: CONTROL_ERRORS },
 ]
 
 export interface GeneratedFile {

@@ -1,10 +1,7 @@
 /** `banyan lint`: everything that is wrong with the files, at once. Needs no database and changes nothing. */
 import { renderDiagnostics } from '../model/diagnostic.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
-import { loadProject } from '../model/project.ts'
-import type { ProjectTexts } from '../model/project.ts'
-import { ALIASES, canonicalSegment } from '../router/canonical.ts'
-import { readProjectTexts } from './project-texts.ts'
+import { readProject } from './project-files.ts'
 
 export interface LintOptions {
   /** Path of banyan.yaml; slices/ is beside it. */
@@ -16,15 +13,9 @@ export interface LintOptions {
   readonly write: (text: string) => void
 }
 
-/** All that is wrong with a project; empty: nothing. */
-export function lint(texts: ProjectTexts): readonly Diagnostic[] {
-  return loadProject(texts, aliases => text => canonicalSegment(text, ALIASES[aliases])).diagnostics
-}
-
 /** Reads, checks and prints. Returns the exit code: 0 nothing found, 2 something. Throws BanyanError CONFIG_MISSING. */
 export async function runLint(options: LintOptions): Promise<0 | 2> {
-  const texts = await readProjectTexts(options.config)
-  const diagnostics = lint(texts)
+  const { texts, diagnostics } = await readProject(options.config)
   const ok = diagnostics.length === 0
   if (options.json) {
     const found = { ok, slices: texts.slices.length, diagnostics }

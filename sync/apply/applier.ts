@@ -13,6 +13,7 @@ import { fenceOf, judge, markOf } from './judge.ts'
 import { ownsAfter } from './owner.ts'
 import { EventQueue } from './queue.ts'
 import { describeKey, type Statement, statementsOf } from './statements.ts'
+import type { Barrier } from '../verify/slice.ts'
 import type { AppliedTable } from './table.ts'
 import type { Writer } from './writer.ts'
 
@@ -40,6 +41,8 @@ export interface ApplierOptions {
   readonly atFence: (epoch: number) => Promise<void>
   /** Waits for the decision of an epoch that this stream has reached; settles it when it is overdue. */
   readonly decided: (epoch: number, signal: AbortSignal) => Promise<Verdict>
+  /** Where to stop for a moment between two transactions (sync/verify); undefined: nowhere. */
+  readonly barrier: () => Barrier | undefined
   /** Every key that was written in the target, for the comparison at the fence. */
   readonly touched: (table: AppliedTable, change: Change) => void
   readonly signal: AbortSignal
@@ -76,6 +79,11 @@ export class Applier {
     this.#side = options.stream.from === 'legacy' ? 'legacy' : 'service'
     this.#watermark = options.writer.position
     this.#census = new CensusCount(new Set(this.#tables.keys()))
+  }
+
+  /** Its source is the owner: it repeats what it reads. */
+  get applies(): boolean {
+    return this.#owns !== null
   }
 
   /** Runs until the signal aborts or the stream fails with a coded error. */
@@ -120,6 +128,7 @@ export class Applier {
 
   async #begin(begin: Begin): Promise<Open> {
     const { delayMs, clock, signal } = this.#options
+    await this.#stopAt(begin.commitLsn)
     const wait = begin.committedAtMs + delayMs - clock()
     if (delayMs > 0 && wait > 0) {
       await this.#flush()
@@ -174,6 +183,14 @@ export class Applier {
         this.#batchChanges += 1
         if (this.#streaming || open.statements.length > BATCH_CHANGES_MAX) await this.#stream(open)
     }
+  }
+
+  /** Invariant: what committed before the barrier is applied, and nothing of what follows has begun. */
+  async #stopAt(next: Lsn): Promise<void> {
+    const barrier = this.#options.barrier()
+    if (barrier === undefined || next < barrier.at) return
+    await this.#flush()
+    await barrier.reached()
   }
 
   async #judge(open: Open) {
@@ -259,6 +276,7 @@ export class Applier {
 
   async #idle(position: Lsn): Promise<void> {
     await this.#flush()
+    await this.#stopAt(position)
     this.#watermark = position
     const due = this.#options.clock() - this.#flushedAt >= IDLE_FLUSH_MS
     if (due && position - 1n > this.#options.writer.position) {

@@ -72,7 +72,9 @@ async function rowsOf(
   const sql = sqlOf(table, side)
   const places = sql.keyColumns.map((_, index) => `$${index + 1}::text[]`)
   const names = sql.keyColumns.map((_, index) => `banyan_k${index}`)
-  const joined = sql.keyColumns.map(({ name, type }, index) => `t.${name} = w.banyan_k${index}::${type}`)
+  const joined = sql.keyColumns.map(
+    ({ name, type }, index) => `t.${name} = w.banyan_k${index}::${type}`,
+  )
   const columns = sql.keyColumns.map((_, index) => keys.map(key => key[index]))
   const { rows } = await client.query<{ key: string; hash: string }>(
     `SELECT ${sql.key} AS key, hashtextextended(${sql.row}, 1) || ' ' || hashtextextended(${sql.row}, 2) AS hash

@@ -1,4 +1,5 @@
 /** A state of the protocol as bytes: both databases, the logs that connect them, and who reads the logs. */
+import assert from 'node:assert/strict'
 import type { Bounds, Sabotage } from './sabotage.ts'
 
 export type State = Uint8Array
@@ -84,6 +85,8 @@ const EPOCH = 0x3f
 const depth = ({ epochs, writes, rogues }: Bounds): number => writes + rogues + 2 * epochs
 
 export function initialState(bounds: Bounds): State {
+  assert(bounds.epochs <= EPOCHS.length, 'a set of epochs is a byte')
+  assert(bounds.writes + bounds.rogues <= 4, 'a write is two bits of a byte')
   const bytes = LOG + 2 * depth(bounds)
   const state = new Uint8Array(Math.ceil(bytes / 4) * 4)
   state[WORD + LEGACY] = 1

@@ -81,7 +81,7 @@ export const SHORT: readonly Bounds[] = [
   bounds(2, 1, { crashes: 1, rogues: 1 }),
 ]
 
-/** Minutes and a gigabyte or two: by hand. */
+/** A minute or two and 0.7 GB: by hand. */
 export const LONG: readonly Bounds[] = [
   bounds(4, 2, { crashes: 1 }),
   bounds(5, 1),

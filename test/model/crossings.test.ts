@@ -152,19 +152,32 @@ t.test('an answer to nothing that looks like the missing one is where the typo i
   )
   const facts = { ...FACTS, sideWrites: new Map(), foreignKeys: FACTS.foreignKeys.slice(2, 3) }
   t.match(ask(text, facts), [
-    { code: 'FK_CROSSES', line: 12, column: 3, hint: 'did you mean "prescriptions.appointment_id"?' },
-    { code: 'TRIGGER_UNANSWERED', line: 13, column: 13, hint: 'did you mean "appointments_touch"?' },
+    {
+      code: 'FK_CROSSES',
+      line: 12,
+      column: 3,
+      hint: 'did you mean "prescriptions.appointment_id"?',
+    },
+    {
+      code: 'TRIGGER_UNANSWERED',
+      line: 13,
+      column: 13,
+      hint: 'did you mean "appointments_touch"?',
+    },
   ])
 })
 
-t.test('a deleted parent does to a loose key what the file says, else what the key did', async t => {
-  const slice = {
-    tables: { appointments: { to: 'appointment', columns: {} } },
-    foreignKeys: { 'prescriptions.appointment_id': { answer: 'loose', onDelete: 'keep' } },
-  } as const
-  const by = (list: readonly ForeignKeyFact[], answers: Parameters<typeof onDeleteOf>[0]) =>
-    crossingKeys(slice, list).map(one => onDeleteOf(answers, one))
-  const keys = FACTS.foreignKeys.slice(0, 3)
-  t.strictSame(by(keys, { foreignKeys: {} }), ['cascade', 'keep', 'null'])
-  t.strictSame(by(keys, slice), ['cascade', 'keep', 'keep'])
-})
+t.test(
+  'a deleted parent does to a loose key what the file says, else what the key did',
+  async t => {
+    const slice = {
+      tables: { appointments: { to: 'appointment', columns: {} } },
+      foreignKeys: { 'prescriptions.appointment_id': { answer: 'loose', onDelete: 'keep' } },
+    } as const
+    const by = (list: readonly ForeignKeyFact[], answers: Parameters<typeof onDeleteOf>[0]) =>
+      crossingKeys(slice, list).map(one => onDeleteOf(answers, one))
+    const keys = FACTS.foreignKeys.slice(0, 3)
+    t.strictSame(by(keys, { foreignKeys: {} }), ['cascade', 'keep', 'null'])
+    t.strictSame(by(keys, slice), ['cascade', 'keep', 'keep'])
+  },
+)

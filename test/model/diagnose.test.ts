@@ -149,10 +149,7 @@ const REFUSALS: Readonly<Record<Codes, readonly [Parameters<typeof load>[0], str
     { slices: { patients: swap(PATIENTS_YAML, 'stage: sync', 'stage: canary') } },
     'slices/patients.yaml:2:8',
   ],
-  BUDGET_ORDER: [
-    appointments('maxHeld: 500', 'drainMs: 2s'),
-    'slices/appointments.yaml:15:35',
-  ],
+  BUDGET_ORDER: [appointments('maxHeld: 500', 'drainMs: 2s'), 'slices/appointments.yaml:15:35'],
   SERVICE_MISSING: [appointments('scheduling', 'schedule'), 'slices/appointments.yaml:2:10'],
   TABLE_TAKEN: [
     { slices: { a: PATIENTS_YAML, b: PATIENTS_YAML.replace(/routes: .*/, 'routes: [/b]') } },
@@ -218,20 +215,23 @@ t.test('what is refused is never printed where it may be a secret', async t => {
   }
 })
 
-t.test('a literal URL is refused with the way to write it, in each place for a database', async t => {
-  for (const change of [
-    banyan('env:LEGACY_DATABASE_URL', 'postgres://db/clinic'),
-    banyan('database: embedded', 'database: postgres://db/banyan'),
-    banyan('file:/run/secrets/people-apply', 'postgresql://db/people'),
-  ]) {
-    const { diagnostics } = load(change)
-    t.strictSame(
-      diagnostics.map(one => one.code),
-      ['SECRET_LITERAL'],
-    )
-    t.match(diagnostics[0]?.hint, '`env:NAME` or `file:PATH`')
-  }
-})
+t.test(
+  'a literal URL is refused with the way to write it, in each place for a database',
+  async t => {
+    for (const change of [
+      banyan('env:LEGACY_DATABASE_URL', 'postgres://db/clinic'),
+      banyan('database: embedded', 'database: postgres://db/banyan'),
+      banyan('file:/run/secrets/people-apply', 'postgresql://db/people'),
+    ]) {
+      const { diagnostics } = load(change)
+      t.strictSame(
+        diagnostics.map(one => one.code),
+        ['SECRET_LITERAL'],
+      )
+      t.match(diagnostics[0]?.hint, '`env:NAME` or `file:PATH`')
+    }
+  },
+)
 
 t.test('a unit that is named otherwise elsewhere is understood', async t => {
   const hints = (change: Parameters<typeof load>[0]) => load(change).diagnostics[0]?.hint
@@ -269,11 +269,14 @@ t.test('a percentage of writes is refused with its reason, however it is asked f
   }
 })
 
-t.test('a slice without tables is told that its percent moves writes too', async t => {
+t.test('a slice without tables is told where its writes go', async t => {
   const { diagnostics } = load({
     slices: { search: 'service: people\nstage: sync\nroutes: [GET /s]\ncanary: { writes: 5 }\n' },
   })
-  t.match(diagnostics[0], { code: 'KEY_UNKNOWN', hint: 'owns no tables' })
+  t.match(diagnostics[0], {
+    code: 'KEY_UNKNOWN',
+    hint: 'unsafe requests go to legacy until the stage is moved',
+  })
 })
 
 t.test('a key that a plain object cannot hold does not vanish', async t => {
@@ -318,7 +321,15 @@ services: { people: *one }
 })
 
 t.test('a text that is nested too deep, or no map, is refused and not followed', async t => {
-  for (const text of ['['.repeat(60_000), '{a: '.repeat(15_000), '- '.repeat(30_000), '- 1', '7', '', '# nothing']) {
+  for (const text of [
+    '['.repeat(60_000),
+    '{a: '.repeat(15_000),
+    '- '.repeat(30_000),
+    '- 1',
+    '7',
+    '',
+    '# nothing',
+  ]) {
     const { project, diagnostics } = load({ banyan: text, slices: {} })
     t.equal(project, null)
     t.ok(diagnostics.length > 0, text.slice(0, 10))

@@ -10,7 +10,9 @@ import { APPOINTMENTS_YAML, BANYAN_YAML, texts } from '../support/project-files.
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
 t.comment(`SEED=${seed}`)
 
-const name = fc.stringMatching(/^[a-z][a-z0-9_]{0,12}$/).filter(text => !/^(legacy|copies)/.test(text))
+const name = fc
+  .stringMatching(/^[a-z][a-z0-9_]{0,12}$/)
+  .filter(text => !/^(legacy|copies)/.test(text))
 const table = fc.stringMatching(/^[A-Za-z_][A-Za-z0-9_$]{0,20}$/)
 const reference = fc.oneof(
   fc.stringMatching(/^[A-Z][A-Z0-9_]{0,20}$/).map(text => `env:${text}`),
@@ -43,7 +45,10 @@ const cutover = fc.record(
   {
     holdMs: durationMs(1500, 60_000),
     maxHeld: fc.nat(1000),
-    maxHeldBodyBytes: fc.oneof(fc.nat(100_000), fc.nat(1000).map(n => `${n}kB`)),
+    maxHeldBodyBytes: fc.oneof(
+      fc.nat(100_000),
+      fc.nat(1000).map(n => `${n}kB`),
+    ),
     quietMs: durationMs(0, 900),
   },
   optional,
@@ -77,7 +82,10 @@ const written = fc
       ),
       urls: fc.array(url, { minLength: 4, maxLength: 4 }),
       references: fc.uniqueArray(reference, { minLength: 5, maxLength: 5 }),
-      limits: fc.record({ lagMaxMs: durationMs(1, 60_000), maxSlots: fc.integer({ min: 1, max: 64 }) }, optional),
+      limits: fc.record(
+        { lagMaxMs: durationMs(1, 60_000), maxSlots: fc.integer({ min: 1, max: 64 }) },
+        optional,
+      ),
       aliases: fc.constantFrom('express', 'rails', 'spring', 'aspnet', 'php', 'strict'),
     }),
   )
@@ -166,7 +174,22 @@ t.test('a file with any of its characters replaced is a project or has diagnosti
   const text = fc.constantFrom(BANYAN_YAML, APPOINTMENTS_YAML)
   const piece = fc.oneof(
     fc.string({ maxLength: 4 }),
-    fc.constantFrom('{', '[', '- ', ': ', '*a', '&a ', '"', '\t', '|', '#', '? ', '!!x ', '%', '---'),
+    fc.constantFrom(
+      '{',
+      '[',
+      '- ',
+      ': ',
+      '*a',
+      '&a ',
+      '"',
+      '\t',
+      '|',
+      '#',
+      '? ',
+      '!!x ',
+      '%',
+      '---',
+    ),
   )
   fc.assert(
     fc.property(text, fc.nat(800), fc.nat(5), piece, (whole, at, skip, by) => {

@@ -3,7 +3,22 @@ import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { BanyanError } from '../model/errors.ts'
-import type { FileText, ProjectTexts } from '../model/project.ts'
+import type { Aliases } from '../model/orders.ts'
+import { loadProject } from '../model/project.ts'
+import type { FileText, LoadedProject, ProjectTexts } from '../model/project.ts'
+import type { Route, Segment } from '../model/route.ts'
+import { ALIASES, canonicalSegment } from '../router/canonical.ts'
+
+/**
+ * Reads and checks a project. What is wrong with the files stands in `diagnostics`; throws BanyanError CONFIG_MISSING
+ * where there is no banyan.yaml.
+ */
+export async function readProject(
+  configPath: string,
+): Promise<LoadedProject & { readonly texts: ProjectTexts }> {
+  const texts = await readProjectTexts(configPath)
+  return { texts, ...loadProject(texts, canonicalOf) }
+}
 
 /**
  * The texts of a project, for loadProject. Files are named relative to the folder of `configPath`, as `slices/x.yaml`.
@@ -21,6 +36,20 @@ export async function readProjectTexts(configPath: string): Promise<ProjectTexts
     if (text !== undefined) slices.push({ file: `slices/${name}`, text })
   }
   return { banyan: { file: banyan.file, text: banyan.text }, slices }
+}
+
+// As the router plants it: two slices must not be able to clash there and not here.
+function canonicalOf(aliases: Aliases): (route: Route) => Route {
+  const rules = ALIASES[aliases]
+  const fold = (segment: Segment): Segment =>
+    segment.kind === 'static'
+      ? { ...segment, text: canonicalSegment(segment.text, rules) }
+      : segment
+  return route => {
+    const last = route.segments.at(-1)
+    const slash = last?.kind === 'static' && last.text === '' && rules.trailingSlash !== 'never'
+    return { ...route, segments: route.segments.slice(0, slash ? -1 : undefined).map(fold) }
+  }
 }
 
 // A `.yml` is read too, so that lint can say that it is named wrongly: a file that is silently left aside is a trap.

@@ -1,0 +1,146 @@
+/** The workers' line to the control database (the port is sync/store.ts). */
+import { crossingKeys, onDeleteOf } from '../model/crossings.ts'
+import { formatLsn } from '../model/position.ts'
+import { qualified, type Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
+import type { Cascade } from '../sync/apply/table.ts'
+import type { StreamProgress } from '../sync/ports.ts'
+import type { SyncStore } from '../sync/store.ts'
+import { readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { addCensus, listRefused, listRogue } from './store/findings.ts'
+import { readSlices } from './store/slices.ts'
+import type { Store } from './store/store.ts'
+import { claimStream, forgetStream, readStreams, updateStream } from './store/streams.ts'
+import { endVerification, openVerifications } from './store/verifications.ts'
+import type pg from 'pg'
+
+/** Progress is written this often for each stream: routers and `status` read it. */
+const PROGRESS_MS = 40
+
+export function createSyncStore(store: Store, wiring: Wiring): SyncStore & AsyncDisposable {
+  let claims: Promise<pg.Client> | undefined
+  const pending = new Map<string, NodeJS.Timeout | true>()
+  const latest = new Map<string, StreamProgress>()
+  const session = (): Promise<pg.Client> => {
+    claims ??= connect({
+      url: store.url,
+      applicationName: 'banyan sync',
+      onLost: () => (claims = undefined),
+    })
+    claims.catch(() => (claims = undefined))
+    return claims
+  }
+  const write = (stream: string, slice: string | null): void => {
+    const progress = latest.get(stream)
+    if (!progress) return
+    latest.delete(stream)
+    const update = {
+      position: formatLsn(progress.position),
+      watermark: formatLsn(progress.watermark),
+      lagMs: progress.lagMs,
+    }
+    void updateStream(store, stream, slice, update)
+      .catch(() => undefined)
+      .finally(() => {
+        pending.set(
+          stream,
+          setTimeout(() => {
+            pending.delete(stream)
+            write(stream, slice)
+          }, PROGRESS_MS),
+        )
+      })
+    pending.set(stream, true)
+  }
+  return {
+    async stages() {
+      return new Map((await readSlices(store.pool)).map(slice => [slice.name, slice.stage]))
+    },
+    claim: async stream => claimStream(await session(), stream),
+    state: (stream, slice, state, detail = {}) =>
+      updateStream(store, stream, slice, {
+        state,
+        rowsCopied: detail.copied,
+        rowsTotal: detail.total,
+        error: detail.problem ?? null,
+      }),
+    progress(stream, slice, progress) {
+      latest.set(stream, progress)
+      if (!pending.has(stream)) write(stream, slice)
+    },
+    async streaming(stream) {
+      const row = (await readStreams(store)).find(each => each.name === stream)
+      return row !== undefined && row.position !== null
+    },
+    known: async () => (await readStreams(store)).map(each => each.name),
+    forget: stream => forgetStream(store, stream),
+    rogue: (slice, side, writes) => listRogue(store, slice, side, writes),
+    refused: (side, message) => listRefused(store, side, message),
+    census: (slice, census) => void addCensus(store, slice, census).catch(() => undefined),
+    verifications: slice => openVerifications(store, slice),
+    verified: (id, result) => endVerification(store, id, result),
+    cascades: (database, tables) => cascades(store, wiring, database, tables),
+    async [Symbol.asyncDispose]() {
+      for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
+      await (await claims?.catch(() => undefined))?.end()
+    },
+  }
+}
+
+/** Keys whose child the stream doesn't carry: what they did on delete, apply does in their place. */
+async function cascades(
+  store: Store,
+  wiring: Wiring,
+  database: string,
+  tables: readonly string[],
+): Promise<Map<string, Cascade[]>> {
+  const urls = database === 'legacy' ? wiring.legacy : wiring.services[database]!
+  const client = await connect({ url: urls.apply, applicationName: 'banyan sync' })
+  const found = new Map<string, Cascade[]>()
+  try {
+    const keys = await readForeignKeys(client)
+    if (database === 'legacy') keys.push(...(await readLoosened(store, 'legacy')))
+    for (const key of keys) {
+      const parent = qualified(key.parentTable)
+      const child = qualified(key.table)
+      if (!tables.includes(parent) || tables.includes(child) || key.columns.length !== 1) continue
+      const owner = wiring.project.slices.find(
+        slice => slice.name !== undefined && owns(slice, database, child),
+      )
+      const asking = wiring.project.slices.find(slice => owns(slice, database, parent))
+      const crossing = asking && database === 'legacy' ? crossingKeys(asking, [key])[0] : undefined
+      const onDelete = crossing
+        ? onDeleteOf(asking!, crossing)
+        : key.onDelete === 'cascade'
+          ? 'cascade'
+          : key.onDelete === 'set null'
+            ? 'null'
+            : 'keep'
+      if (onDelete === 'keep') continue
+      const list = found.get(parent) ?? []
+      list.push({
+        child,
+        column: key.columns[0]!,
+        parentColumn: key.parentColumns[0]!,
+        onDelete,
+        whileOpen: owner?.name,
+      })
+      found.set(parent, list)
+    }
+  } finally {
+    await client.end()
+  }
+  return found
+}
+
+function owns(
+  slice: Wiring['project']['slices'][number],
+  database: string,
+  relation: string,
+): boolean {
+  if (database === 'legacy') return Object.keys(slice.tables).map(qualified).includes(relation)
+  return (
+    slice.service === database &&
+    Object.values(slice.tables).some(({ to }) => qualified(to) === relation)
+  )
+}

@@ -1,0 +1,354 @@
+/** Runs one stream from nothing to in step, and keeps it so: first copy, then apply, until the signal aborts. */
+import { randomUUID } from 'node:crypto'
+import { Closers } from '../model/closers.ts'
+import { BanyanError, must } from '../model/errors.ts'
+import { completeMapping, type TableMapping, type TableRenames } from '../model/mapping.ts'
+import { pause } from '../model/pause.ts'
+import { formatLsn, type Lsn } from '../model/position.ts'
+import type { Side } from '../model/stage.ts'
+import { CENSUS_PUBLICATION, COPIES, formatStream, publicationOf, slotOf } from '../model/stream.ts'
+import { type DatabaseUrls, qualified, type Wiring } from '../model/wiring.ts'
+import { readCatalog, rowKey } from '../postgres/catalog.ts'
+import { connect } from '../postgres/connection.ts'
+import { acceptFingerprint, readDecision, type Verdict } from '../postgres/gate.ts'
+import { openStream } from '../postgres/replication.ts'
+import { overdue, settle, type Settlement } from '../postgres/settle.ts'
+import { createSlot, dropSlot } from '../postgres/slot.ts'
+import { Applier } from './apply/applier.ts'
+import type { AppliedTable } from './apply/table.ts'
+import { Writer } from './apply/writer.ts'
+import type { StreamTask } from './plan.ts'
+import { copySlice } from './snapshot/copy-slice.ts'
+import type { SyncStore } from './store.ts'
+import type { ComparedTable } from './verify/table.ts'
+import { TouchedKeys } from './verify/touched.ts'
+import { type Barrier, verifySlice } from './verify/slice.ts'
+
+export interface StreamContext {
+  readonly wiring: Wiring
+  readonly store: SyncStore
+  readonly log: {
+    info(fields: object, phrase: string): void
+    warn(fields: object, phrase: string): void
+  }
+  readonly delayMs: number
+  readonly settlement: (
+    task: StreamTask,
+    sessions: Pick<Settlement, 'legacy' | 'service'>,
+  ) => Settlement
+}
+
+/** How long a dead slot may be in the way of a new one, milliseconds. */
+const DROP_MS = 10_000
+/** How often an undecided epoch is looked at. */
+const DECISION_LOOK_MS = 20
+/** How often a verification that was asked for is looked for. */
+const VERIFY_LOOK_MS = 200
+
+export interface StreamSides {
+  readonly source: DatabaseUrls
+  readonly target: DatabaseUrls
+}
+
+export function sidesOf(task: StreamTask, wiring: Wiring): StreamSides {
+  const urls = (database: string): DatabaseUrls =>
+    database === 'legacy' ? wiring.legacy : must(wiring.services[database], database)
+  return { source: urls(task.stream.from), target: urls(task.stream.to) }
+}
+
+/** One attempt; throws coded errors, after which the caller tries again or stops. */
+export async function runStream(
+  context: StreamContext,
+  task: StreamTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, wiring } = context
+  const name = formatStream(task.stream)
+  const sides = sidesOf(task, wiring)
+  await using opened = new Closers()
+  const session = async (url: string, options: { pipeline?: boolean } = {}) => {
+    const client = await connect({
+      url,
+      applicationName: `banyan ${name}`,
+      rawText: true,
+      signal,
+      ...options,
+    })
+    opened.defer(() => client.end().catch(() => undefined))
+    return client
+  }
+  const legacy = await session(wiring.legacy.apply)
+  const service = await session(must(wiring.services[task.service], task.service).apply)
+  const [from, to] = task.stream.from === 'legacy' ? [legacy, service] : [service, legacy]
+  const mappings = await mappingsOf(task, wiring, from, to)
+  if (!(await store.streaming(name)))
+    await begin(context, task, sides, mappings, { from, to }, signal)
+
+  const facts = await readCatalog(
+    from,
+    mappings.map(each => each.table),
+  )
+  const cascades = await store.cascades(
+    task.stream.to,
+    mappings.map(each => each.to),
+  )
+  const key = (table: string) => rowKey(must(facts.get(table), table)) ?? []
+  const tables: AppliedTable[] = mappings.map(({ table, to: target, columns }) => ({
+    source: table,
+    target,
+    columns,
+    key: key(table),
+    cascades: cascades.get(target) ?? [],
+  }))
+  const compared: ComparedTable[] = mappings.map(({ table, to: target, columns }) => ({
+    source: table,
+    target,
+    columns,
+    key: key(table).map(column => ({
+      column,
+      type: typeOf(must(facts.get(table), table), column),
+    })),
+  }))
+  const touched = new TouchedKeys(compared)
+  const writer = await Writer.takeOver(
+    await session(sides.target.apply, { pipeline: true }),
+    name,
+    randomUUID(),
+  )
+  const publications = [publicationOf(task.stream), ...(task.census ? [CENSUS_PUBLICATION] : [])]
+  const position = (writer.position + 1n) as Lsn
+  const slot = slotOf(task.stream)
+  const source = await openStream({
+    url: sides.source.capture,
+    slot,
+    publications,
+    from: position,
+    signal,
+    log: context.log,
+  })
+  opened.defer(() => source[Symbol.asyncDispose]())
+  const slice = task.slice?.name ?? null
+  const side: Side = task.stream.from === 'legacy' ? 'legacy' : 'service'
+  await store.state(name, slice, 'streaming')
+  let barrier: Barrier | undefined
+  const applier = new Applier({
+    stream: task.stream,
+    tables,
+    writer,
+    source,
+    legacy,
+    service,
+    delayMs: context.delayMs,
+    clock: Date.now,
+    signal,
+    barrier: () => barrier,
+    touched: (table, change) => touched.add(table.source, change),
+    atFence: async epoch => {
+      const result = await touched.compare(from, to)
+      await to.query(
+        `WITH told AS (SELECT pg_notify('banyan', 'compared'))
+         INSERT INTO banyan.evidence (slice, epoch, kind, detail) SELECT $1, $2, 'COMPARED', $3 FROM told ON CONFLICT DO NOTHING`,
+        [task.stream.what, epoch, JSON.stringify(result)],
+      )
+      if (result.differences === 0) touched.clear()
+    },
+    decided: (epoch, stop) => decided(context.settlement(task, { legacy, service }), epoch, stop),
+    listener: {
+      progress: progress => store.progress(name, slice, progress),
+      rogue: writes => store.rogue(task.stream.what, side, writes),
+      refused: message => store.refused(side, message),
+      census: census => {
+        if (slice !== null && task.census) store.census(slice, census)
+      },
+    },
+  })
+  const ended = new AbortController()
+  const verifying = watchVerifications(AbortSignal.any([signal, ended.signal]))
+  try {
+    await applier.run()
+  } finally {
+    ended.abort()
+    await verifying
+  }
+
+  async function watchVerifications(stop: AbortSignal): Promise<void> {
+    while (slice !== null && !stop.aborted) {
+      const ids = await store.verifications(slice).catch(() => [])
+      if (ids.length > 0 && applier.applies) {
+        const result = await verifySlice({
+          sides,
+          tables: compared,
+          slot: `${slot}_verify`,
+          signal: stop,
+          set: next => (barrier = next),
+        })
+        for (const id of ids) await store.verified(id, result).catch(() => undefined)
+        if ('tables' in result) touched.clear()
+      }
+      await pause(VERIFY_LOOK_MS, stop)
+    }
+  }
+}
+
+/** From nothing: the forward stream and read copies begin with a copy, the reverse stream with an empty slot after it. */
+async function begin(
+  { store, wiring }: StreamContext,
+  task: StreamTask,
+  sides: StreamSides,
+  mappings: readonly TableMapping[],
+  sessions: { from: Awaited<ReturnType<typeof connect>>; to: Awaited<ReturnType<typeof connect>> },
+  signal: AbortSignal,
+): Promise<void> {
+  const { stream } = task
+  const name = formatStream(stream)
+  const slice = task.slice?.name ?? null
+  const slot = slotOf(stream)
+  const url = sides.source.capture
+  let start: Lsn
+  if (stream.from === 'legacy') {
+    await store.state(name, slice, 'copying')
+    const result = await copySlice({
+      source: url,
+      target: sides.target.apply,
+      analyze: sides.target.setup,
+      tables: mappings,
+      slot,
+      workers: wiring.project.banyan.limits.copyWorkers,
+      restart: true,
+      signal,
+      onProgress: progress => {
+        const total = { total: Number(progress.estimatedRows ?? progress.rows) }
+        void store
+          .state(name, slice, 'copying', { copied: progress.rows, ...total })
+          .catch(() => undefined)
+      },
+    })
+    start = result.consistentPoint
+    const rows = [...result.rows.values()].reduce((a, b) => a + b, 0)
+    await store.state(name, slice, 'copying', { copied: rows, total: rows })
+  } else {
+    // After the copy, or it would decode and spill all of it.
+    const forward = formatStream({ from: 'legacy', to: task.service, what: stream.what })
+    while (!(await store.streaming(forward))) {
+      await pause(VERIFY_LOOK_MS, signal)
+      signal.throwIfAborted()
+    }
+    const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
+    await dropSlot({ url, slot, signal: stop })
+    start = (await createSlot({ url, slot, signal })).consistentPoint
+  }
+  await sessions.to.query(
+    `INSERT INTO banyan.progress (stream, worker, position) VALUES ($1, $2, $3)
+     ON CONFLICT (stream) DO UPDATE SET worker = $2, position = $3`,
+    // One less: a commit record may start exactly there, and it is the stream's.
+    [name, randomUUID(), formatLsn((start - 1n) as Lsn)],
+  )
+  if (stream.what !== COPIES) {
+    await acceptFingerprint(sessions.from, stream.what)
+    await acceptFingerprint(sessions.to, stream.what)
+  }
+}
+
+/** Stops a stream for good: its slot, its progress and what is known of it. */
+export async function endStream(
+  context: StreamContext,
+  task: StreamTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const sides = sidesOf(task, context.wiring)
+  const name = formatStream(task.stream)
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
+  await dropSlot({ url: sides.source.capture, slot: slotOf(task.stream), signal: stop })
+  const target = await connect({
+    url: sides.target.apply,
+    applicationName: `banyan ${name}`,
+    signal,
+  })
+  try {
+    await target.query('DELETE FROM banyan.progress WHERE stream = $1', [name])
+  } finally {
+    await target.end()
+  }
+  await context.store.forget(name)
+}
+
+async function mappingsOf(
+  task: StreamTask,
+  wiring: Wiring,
+  from: Awaited<ReturnType<typeof connect>>,
+  to: Awaited<ReturnType<typeof connect>>,
+): Promise<TableMapping[]> {
+  const wanted = renamesOf(task, wiring)
+  const source = await readCatalog(
+    from,
+    wanted.map(each => each.table),
+  )
+  const target = await readCatalog(
+    to,
+    wanted.map(each => each.to),
+  )
+  return wanted.map(each =>
+    completeMapping(
+      each,
+      must(source.get(each.table), each.table).columns,
+      must(target.get(each.to), each.to).columns,
+    ),
+  )
+}
+
+/** By the direction of the stream: in reverse the service's names come first. */
+export function renamesOf(task: StreamTask, wiring: Wiring): TableRenames[] {
+  if (!task.slice) {
+    const copies = must(wiring.project.banyan.services[task.service], task.service).copies
+    return copies.map(qualified).map(table => ({ table, to: table, renames: new Map() }))
+  }
+  return Object.entries(task.slice.tables).map(([name, { to, columns }]) => {
+    const pairs = Object.entries(columns)
+    if (task.stream.from === 'legacy') {
+      return { table: qualified(name), to: qualified(to), renames: new Map(pairs) }
+    }
+    return {
+      table: qualified(to),
+      to: qualified(name),
+      renames: new Map(pairs.map(([a, b]) => [b, a])),
+    }
+  })
+}
+
+function typeOf(
+  table: { columns: readonly { name: string; type: string }[] },
+  column: string,
+): string {
+  return must(
+    table.columns.find(each => each.name === column),
+    column,
+  ).type
+}
+
+/** Invariant: the decision is read in legacy, never in the stream. Past the deadline anybody ends the epoch. */
+async function decided(
+  settlement: Settlement,
+  epoch: number,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  for (;;) {
+    const verdict = await readDecision(settlement.legacy, settlement.slice, epoch)
+    if (verdict) return verdict
+    signal.throwIfAborted()
+    if (await overdue(settlement, epoch)) return (await settle(settlement, epoch)).verdict
+    await pause(DECISION_LOOK_MS, signal)
+  }
+}
+
+/** An error as `status` shows it. */
+export function problemOf(error: unknown): { code: string; message: string; hint: string } {
+  if (error instanceof BanyanError)
+    return { code: error.code, message: error.message, hint: error.hint }
+  const code = (error as { code?: unknown }).code
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    code: typeof code === 'string' ? code : 'UNEXPECTED',
+    message,
+    hint: 'the worker tries again; see `banyan status`',
+  }
+}

@@ -1,0 +1,80 @@
+/** Verifies a slice while both sides change: two snapshots of one position, the target's taken where the stream stands still for a moment. */
+import { Closers } from '../../model/closers.ts'
+import type { Lsn } from '../../model/position.ts'
+import type { DatabaseUrls } from '../../model/wiring.ts'
+import { connect } from '../../postgres/connection.ts'
+import { createSlotWithSnapshot, dropSlot } from '../../postgres/slot.ts'
+import { literal } from '../../postgres/sql.ts'
+import { compareTable, type TableResult } from './full.ts'
+import type { ComparedTable } from './table.ts'
+
+/** Where the applier stops between two transactions: everything that committed before `at` is applied, nothing later. */
+export interface Barrier {
+  readonly at: Lsn
+  readonly reached: () => Promise<void>
+}
+
+export interface VerifyOptions {
+  readonly sides: { readonly source: DatabaseUrls; readonly target: DatabaseUrls }
+  readonly tables: readonly ComparedTable[]
+  /** A slot that lives as long as the source's snapshot is taken. */
+  readonly slot: string
+  readonly signal: AbortSignal
+  /** Gives the applier its barrier, or takes it away. */
+  readonly set: (barrier: Barrier | undefined) => void
+}
+
+const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
+
+export async function verifySlice(
+  options: VerifyOptions,
+): Promise<
+  { tables: TableResult[]; ms: number } | { error: { code: string; message: string; hint: string } }
+> {
+  const started = performance.now()
+  const { sides, signal } = options
+  const url = sides.source.capture
+  await using opened = new Closers()
+  try {
+    const session = async (at: string) => {
+      const client = await connect({
+        url: at,
+        applicationName: 'banyan verify',
+        rawText: true,
+        signal,
+      })
+      opened.defer(() => client.end().catch(() => undefined))
+      return client
+    }
+    const source = await session(sides.source.capture)
+    const target = await session(sides.target.capture)
+    await dropSlot({ url, slot: options.slot, signal })
+    const pin = await createSlotWithSnapshot({ url, slot: options.slot, signal })
+    await source.query(BEGIN)
+    await source.query(`SET TRANSACTION SNAPSHOT ${literal(pin.snapshot)}`)
+    await source.query('SELECT 1')
+    await pin.release()
+    await dropSlot({ url, slot: options.slot, signal })
+    await new Promise<void>((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+      options.set({
+        at: pin.consistentPoint,
+        reached: async () => {
+          await target.query(BEGIN)
+          await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
+          options.set(undefined)
+          resolve()
+        },
+      })
+    })
+    const tables: TableResult[] = []
+    for (const table of options.tables) tables.push(await compareTable(source, target, table))
+    return { tables, ms: performance.now() - started }
+  } catch (error) {
+    options.set(undefined)
+    const message = error instanceof Error ? error.message : String(error)
+    return {
+      error: { code: 'VERIFY_FAILED', message, hint: 'run it again: banyan verify <slice>' },
+    }
+  }
+}
