@@ -3,6 +3,7 @@ import type { LoadedProject } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { Databases } from './databases.ts'
+import { buildOrders } from './orders.ts'
 import { performFlip } from './perform.ts'
 import { Publisher } from './publisher.ts'
 import { reconcile } from './reconcile.ts'
@@ -53,7 +54,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
   await append(options.store.pool, { actor: 'controller', slice: null, kind: 'controller started' })
   await wantSlices(options.store, wantedOf(wiring))
   let unsettled = await settleAll()
-  let published = JSON.stringify(wiring.project)
+  let published = tableOf(wiring)
   await publisher.refresh()
 
   while (!signal.aborted) {
@@ -61,8 +62,8 @@ export async function runController(options: ControllerOptions): Promise<boolean
     const loaded = await options.load()
     if (loaded.wiring) wiring = loaded.wiring
     await wantSlices(options.store, wantedOf(wiring))
-    if (JSON.stringify(wiring.project) !== published) {
-      published = JSON.stringify(wiring.project)
+    if (tableOf(wiring) !== published) {
+      published = tableOf(wiring)
       await publisher.refresh()
     }
     const problems = loaded.diagnostics.map(
@@ -120,6 +121,11 @@ export async function runController(options: ControllerOptions): Promise<boolean
       running.delete(flip.id)
     }
   }
+}
+
+/** What routers would be told by these files alone: a stage that is merely wanted changes nothing for them. */
+function tableOf(wiring: Wiring): string {
+  return JSON.stringify(buildOrders(wiring.project, [], []))
 }
 
 function wantedOf(wiring: Wiring) {

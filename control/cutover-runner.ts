@@ -119,7 +119,7 @@ export function streamTo(slice: Slice, side: Side): string {
 
 export function settlementOf(
   slice: Slice,
-  sessions: { legacy: SliceSessions['legacy']; service: SliceSessions['service'] | undefined },
+  sessions: Pick<Settlement, 'legacy' | 'service'>,
   headroom: number,
 ): Settlement {
   return {
@@ -140,12 +140,12 @@ interface SequenceRow {
 
 async function preparation(
   slice: Slice,
-  sessions: { legacy: SliceSessions['legacy']; service: SliceSessions['service'] | undefined },
+  sessions: Pick<Settlement, 'legacy' | 'service'>,
   headroom: number,
   epoch: number,
   newOwner: Side,
 ): Promise<Preparation> {
-  const ask = async (client: SliceSessions['legacy'] | undefined): Promise<SequenceRow[]> => {
+  const ask = async (client: Settlement['service']): Promise<SequenceRow[]> => {
     const answer = await client?.query<SequenceRow>(
       `SELECT relation, attribute, sequence, last_value::text AS last, type_max::text AS top FROM banyan.sequences_of($1)`,
       [slice.name],

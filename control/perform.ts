@@ -16,6 +16,7 @@ import { installSlice } from './install.ts'
 import { loosen, restoreKeys } from './loosen.ts'
 import type { Publisher } from './publisher.ts'
 import { endFlip, type FlipError, type FlipRow, startFlip } from './store/flips.ts'
+import { readOrders } from './store/orders.ts'
 import { readSlices } from './store/slices.ts'
 import type { Ear, Store } from './store/store.ts'
 
@@ -41,6 +42,9 @@ export async function performFlip(
   const slice = context.wiring.project.slices.find(each => each.name === flip.slice)
   if (!slice) return refused(context, flip, unknownSlice(context, flip.slice))
   try {
+    // A table that was published a moment ago isn't a reason to refuse: the check says who still hasn't got it.
+    const version = (await readOrders(context.store))?.version ?? 0
+    await acknowledged({ ...context, version }, ROUTERS_MS).catch(() => undefined)
     const facts = await gatherFacts(context, slice, flip.to)
     const verdict = decideFlip(facts, flip.to)
     if (!verdict.go) return await refused(context, flip, blockedError(flip, verdict.blockers))

@@ -78,8 +78,8 @@ export function pool(wanted: PoolWanted): pg.Pool {
     max: wanted.max ?? 4,
     idleTimeoutMillis: wanted.idleMs ?? 10_000,
     connectionTimeoutMillis: wanted.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-    // Awaited before the connection is handed out, though the types say otherwise.
-    onConnect: pinned as (client: pg.ClientBase) => void,
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises -- awaited, though the types say otherwise
+    onConnect: pinned,
   })
   made.on('error', error => wanted.onLost?.(explain(error, wanted.url)))
   // The pool listens only while a client is idle: without this, one that dies in somebody's hands would end the process.
@@ -119,7 +119,7 @@ function clientConfig(wanted: ConnectionWanted): pg.ClientConfig {
     ...(wanted.rawText === true && { types: RAW_TEXT }),
     ...(wanted.pipeline === true && { pipeline: true }),
     ...(wanted.replication === true && { replication: 'database' }),
-  } as pg.ClientConfig
+  }
 }
 
 /** What the URL says over our heads is taken out; the rest is the user's. */
@@ -141,7 +141,7 @@ async function pin(client: pg.ClientBase, wanted: ConnectionWanted): Promise<voi
     pg.QueryResult<{ version: string }> | pg.QueryResult<{ version: string }>[]
   const last = Array.isArray(result) ? result.at(-1) : result
   const version = Number(last?.rows[0]?.version)
-  if (version < OLDEST_MAJOR * 10_000) {
+  if (!(version >= OLDEST_MAJOR * 10_000)) {
     const major = String(Math.floor(version / 10_000))
     throw new BanyanError(POSTGRES_ERRORS.TOO_OLD, [placeOf(wanted.url), major])
   }

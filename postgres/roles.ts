@@ -67,7 +67,8 @@ export function dropRolesSql(wanted: {
   const [s, a, c] = [quote(wanted.setup), quote(wanted.apply), quote(wanted.capture)]
   return [
     `REASSIGN OWNED BY ${s} TO ${quote(wanted.owner)};`,
-    `DROP OWNED BY ${s}, ${a}, ${c};`,
+    // One by one: default privileges that name two of the roles stumble over their own end otherwise (XX000).
+    ...[s, a, c].map(role => `DROP OWNED BY ${role};`),
     `DROP ROLE ${s}, ${a}, ${c};`,
   ]
 }

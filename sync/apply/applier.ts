@@ -187,10 +187,12 @@ export class Applier {
 
   /** Invariant: what committed before the barrier is applied, and nothing of what follows has begun. */
   async #stopAt(next: Lsn): Promise<void> {
-    const barrier = this.#options.barrier()
-    if (barrier === undefined || next < barrier.at) return
-    await this.#flush()
-    await barrier.reached()
+    for (;;) {
+      const barrier = this.#options.barrier()
+      if (barrier === undefined || next < barrier.at) return
+      await this.#flush()
+      await barrier.reached()
+    }
   }
 
   async #judge(open: Open) {

@@ -1,6 +1,6 @@
 /** Verifies a slice while both sides change: two snapshots of one position, the target's taken where the stream stands still for a moment. */
 import { Closers } from '../../model/closers.ts'
-import type { Lsn } from '../../model/position.ts'
+import { type Lsn, LSN_ZERO } from '../../model/position.ts'
 import type { DatabaseUrls } from '../../model/wiring.ts'
 import { connect } from '../../postgres/connection.ts'
 import { createSlotWithSnapshot, dropSlot } from '../../postgres/slot.ts'
@@ -49,24 +49,21 @@ export async function verifySlice(
     const source = await session(sides.source.capture)
     const target = await session(sides.target.capture)
     await dropSlot({ url, slot: options.slot, signal })
-    const pin = await createSlotWithSnapshot({ url, slot: options.slot, signal })
-    await source.query(BEGIN)
-    await source.query(`SET TRANSACTION SNAPSHOT ${literal(pin.snapshot)}`)
-    await source.query('SELECT 1')
-    await pin.release()
+    // The stream stands still first: were it running, it could be past the position before anybody knows it.
+    await stop(options, LSN_ZERO, async () => {
+      const pin = await createSlotWithSnapshot({ url, slot: options.slot, signal })
+      await source.query(BEGIN)
+      await source.query(`SET TRANSACTION SNAPSHOT ${literal(pin.snapshot)}`)
+      await source.query('SELECT 1')
+      await pin.release()
+      return pin.consistentPoint
+    }).then(at =>
+      stop(options, at, async () => {
+        await target.query(BEGIN)
+        await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
+      }),
+    )
     await dropSlot({ url, slot: options.slot, signal })
-    await new Promise<void>((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-      options.set({
-        at: pin.consistentPoint,
-        reached: async () => {
-          await target.query(BEGIN)
-          await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
-          options.set(undefined)
-          resolve()
-        },
-      })
-    })
     const tables: TableResult[] = []
     for (const table of options.tables) tables.push(await compareTable(source, target, table))
     return { tables, ms: performance.now() - started }
@@ -77,4 +74,26 @@ export async function verifySlice(
       error: { code: 'VERIFY_FAILED', message, hint: 'run it again: banyan verify <slice>' },
     }
   }
+}
+
+/** Lets the applier come to `at`, and does `work` while it stands there. */
+function stop<T>(options: VerifyOptions, at: Lsn, work: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    options.signal.addEventListener('abort', () => reject(options.signal.reason as Error), {
+      once: true,
+    })
+    options.set({
+      at,
+      reached: async () => {
+        try {
+          resolve(await work())
+        } catch (error) {
+          reject(error as Error)
+        }
+        // The next stop is set before the applier goes on.
+        options.set(undefined)
+        await Promise.resolve()
+      },
+    })
+  })
 }

@@ -50,11 +50,13 @@ function ask(text: string, facts: CrossingFacts, copies = ['patients', 'practiti
   return unansweredCrossings({ slice, source, copies, facts })
 }
 
-t.test('what has no answer is named, with the place of the answer and the line to add', async t => {
-  const found = ask(APPOINTMENTS_YAML, FACTS)
-  t.equal(
-    renderDiagnostics(found, { color: false }),
-    `slices/appointments.yaml:8:1  SIDE_WRITE
+void t.test(
+  'what has no answer is named, with the place of the answer and the line to add',
+  async t => {
+    const found = ask(APPOINTMENTS_YAML, FACTS)
+    t.equal(
+      renderDiagnostics(found, { color: false }),
+      `slices/appointments.yaml:8:1  SIDE_WRITE
   31 % of the transactions of slice appointments also write table messages; who
   writes it after the move?
   8 | tables:
@@ -76,10 +78,11 @@ slices/appointments.yaml:10:1  FK_CROSSES
      | ^^^^^^^^^^^
   hint: add a line under foreignKeys: \`appointments.practitioner_id: copy |
   loose | refuse\``,
-  )
-})
+    )
+  },
+)
 
-t.test('when all is answered, nothing is asked', async t => {
+void t.test('when all is answered, nothing is asked', async t => {
   const text = swap(
     APPOINTMENTS_YAML,
     'triggers:',
@@ -90,7 +93,7 @@ triggers:`,
   t.strictSame(brief(ask(text, FACTS)), [])
 })
 
-t.test('only keys with one end in the slice cross its edge', async t => {
+void t.test('only keys with one end in the slice cross its edge', async t => {
   const slice = { tables: { appointments: { to: 'appointment', columns: {} } } }
   t.strictSame(
     crossingKeys(slice, FACTS.foreignKeys).map(one => [one.key, one.outside]),
@@ -102,7 +105,7 @@ t.test('only keys with one end in the slice cross its edge', async t => {
   )
 })
 
-t.test('a key of several columns is named by all of them', async t => {
+void t.test('a key of several columns is named by all of them', async t => {
   const foreignKeys = [key('moves.practitioner_id+starts_at', 'appointments')]
   t.match(ask(APPOINTMENTS_YAML, { ...NO_FACTS, foreignKeys })[0], {
     code: 'FK_CROSSES',
@@ -116,7 +119,7 @@ t.test('a key of several columns is named by all of them', async t => {
   t.strictSame(ask(text, { ...NO_FACTS, foreignKeys }), [])
 })
 
-t.test('an answer for the other direction is refused with those that make sense', async t => {
+void t.test('an answer for the other direction is refused with those that make sense', async t => {
   const crossed = swap(
     swap(APPOINTMENTS_YAML, 'patient_id: copy', 'patient_id: check'),
     'appointment_id: loose',
@@ -130,44 +133,47 @@ t.test('an answer for the other direction is refused with those that make sense'
   ])
 })
 
-t.test('copy needs the read copy', async t => {
+void t.test('copy needs the read copy', async t => {
   t.match(ask(APPOINTMENTS_YAML, { ...NO_FACTS, foreignKeys: FACTS.foreignKeys }, []), [
     { code: 'FK_CROSSES' },
     { code: 'FK_COPY', line: 11, hint: 'add patients to services.scheduling.copies' },
   ])
 })
 
-t.test('a trigger on an owned table needs its word; one elsewhere does not', async t => {
+void t.test('a trigger on an owned table needs its word; one elsewhere does not', async t => {
   const text = swap(APPOINTMENTS_YAML, 'triggers: { appointments_touch: skip }\n', '')
   t.match(ask(text, { ...NO_FACTS, triggers: FACTS.triggers }), [
     { code: 'TRIGGER_UNANSWERED', hint: '`triggers: { appointments_touch: run | skip }`' },
   ])
 })
 
-t.test('an answer to nothing that looks like the missing one is where the typo is', async t => {
-  const text = swap(
-    swap(APPOINTMENTS_YAML, 'prescriptions.', 'prescription.'),
-    'appointments_touch',
-    'appointment_touch',
-  )
-  const facts = { ...FACTS, sideWrites: new Map(), foreignKeys: FACTS.foreignKeys.slice(2, 3) }
-  t.match(ask(text, facts), [
-    {
-      code: 'FK_CROSSES',
-      line: 12,
-      column: 3,
-      hint: 'did you mean "prescriptions.appointment_id"?',
-    },
-    {
-      code: 'TRIGGER_UNANSWERED',
-      line: 13,
-      column: 13,
-      hint: 'did you mean "appointments_touch"?',
-    },
-  ])
-})
+void t.test(
+  'an answer to nothing that looks like the missing one is where the typo is',
+  async t => {
+    const text = swap(
+      swap(APPOINTMENTS_YAML, 'prescriptions.', 'prescription.'),
+      'appointments_touch',
+      'appointment_touch',
+    )
+    const facts = { ...FACTS, sideWrites: new Map(), foreignKeys: FACTS.foreignKeys.slice(2, 3) }
+    t.match(ask(text, facts), [
+      {
+        code: 'FK_CROSSES',
+        line: 12,
+        column: 3,
+        hint: 'did you mean "prescriptions.appointment_id"?',
+      },
+      {
+        code: 'TRIGGER_UNANSWERED',
+        line: 13,
+        column: 13,
+        hint: 'did you mean "appointments_touch"?',
+      },
+    ])
+  },
+)
 
-t.test(
+void t.test(
   'a deleted parent does to a loose key what the file says, else what the key did',
   async t => {
     const slice = {

@@ -13,7 +13,11 @@ t.comment(`SEED=${seed}`)
 const name = fc
   .stringMatching(/^[a-z][a-z0-9_]{0,12}$/)
   .filter(text => !/^(legacy|copies)/.test(text))
-const table = fc.stringMatching(/^[A-Za-z_][A-Za-z0-9_$]{0,20}$/)
+const table = fc
+  .stringMatching(/^[A-Za-z_][A-Za-z0-9_$]{0,20}$/)
+  .filter(text => text !== '__proto__')
+// That one key can't be data in a plain object, and is refused.
+const writer = fc.string({ minLength: 1 }).filter(text => text !== '__proto__')
 const reference = fc.oneof(
   fc.stringMatching(/^[A-Z][A-Z0-9_]{0,20}$/).map(text => `env:${text}`),
   fc.stringMatching(/^\/[a-z/.-]{0,20}[a-z]$/).map(text => `file:${text}`),
@@ -71,7 +75,7 @@ const written = fc
             foreignKeys: fc.dictionary(fc.stringMatching(/^[a-z]{1,9}\.[a-z]{1,9}$/), answer),
             triggers: fc.dictionary(table, fc.constantFrom('run', 'skip')),
             sideWrites: fc.dictionary(table, fc.constantFrom('service', 'legacy', 'dropped')),
-            writers: fc.dictionary(fc.string({ minLength: 1 }), fc.constant('waived')),
+            writers: fc.dictionary(writer, fc.constant('waived')),
             canary,
             cutover,
             shadow: fc.record({ sample: fc.integer({ min: 0, max: 100 }) }),
@@ -125,19 +129,22 @@ function writeOut({ banyan, slices }: Project): ProjectTexts {
   return render(banyan, files)
 }
 
-t.test('what is read from a valid project, written out and read again is the same', async t => {
-  let moved = 0
-  fc.assert(
-    fc.property(written, project => {
-      const first = requireProject(loadProject(project))
-      const second = requireProject(loadProject(writeOut(first)))
-      moved += first.slices.length
-      return JSON.stringify(sorted(second)) === JSON.stringify(sorted(first))
-    }),
-    { numRuns: 200, seed },
-  )
-  t.ok(moved > 100, `${moved} slices`)
-})
+void t.test(
+  'what is read from a valid project, written out and read again is the same',
+  async t => {
+    let moved = 0
+    fc.assert(
+      fc.property(written, project => {
+        const first = requireProject(loadProject(project))
+        const second = requireProject(loadProject(writeOut(first)))
+        moved += first.slices.length
+        return JSON.stringify(sorted(second)) === JSON.stringify(sorted(first))
+      }),
+      { numRuns: 200, seed },
+    )
+    t.ok(moved > 100, `${moved} slices`)
+  },
+)
 
 // The order of keys means nothing in a map.
 function sorted(value: unknown): unknown {
@@ -147,59 +154,65 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-t.test('a file that is cut anywhere is a project or has diagnostics, and never throws', async t => {
-  const outcomes = { valid: 0, refused: 0 }
-  const bytes = { banyan: Buffer.from(BANYAN_YAML), slice: Buffer.from(APPOINTMENTS_YAML) }
-  for (let end = 0; end <= bytes.banyan.length; end++) {
-    settle(texts({ banyan: bytes.banyan.subarray(0, end).toString() }))
-  }
-  for (let end = 0; end <= bytes.slice.length; end++) {
-    settle(texts({ slices: { appointments: bytes.slice.subarray(0, end).toString() } }))
-  }
-  function settle(project: ProjectTexts): void {
-    const { project: value, diagnostics } = loadProject(project)
-    if ((value === null) !== diagnostics.length > 0) t.fail('neither valid nor refused')
-    const texts = new Map([project.banyan, ...project.slices].map(one => [one.file, one.text]))
-    for (const one of diagnostics) {
-      const lines = (texts.get(one.file) ?? '').split('\n')
-      const width = (lines[one.line - 1] ?? '').length
-      if (one.line > lines.length || one.column > width + 1) t.fail(`no such place: ${one.frame}`)
+void t.test(
+  'a file that is cut anywhere is a project or has diagnostics, and never throws',
+  async t => {
+    const outcomes = { valid: 0, refused: 0 }
+    const bytes = { banyan: Buffer.from(BANYAN_YAML), slice: Buffer.from(APPOINTMENTS_YAML) }
+    for (let end = 0; end <= bytes.banyan.length; end++) {
+      settle(texts({ banyan: bytes.banyan.subarray(0, end).toString() }))
     }
-    outcomes[value ? 'valid' : 'refused']++
-  }
-  t.ok(outcomes.valid > 20 && outcomes.refused > 1000, JSON.stringify(outcomes))
-})
+    for (let end = 0; end <= bytes.slice.length; end++) {
+      settle(texts({ slices: { appointments: bytes.slice.subarray(0, end).toString() } }))
+    }
+    function settle(project: ProjectTexts): void {
+      const { project: value, diagnostics } = loadProject(project)
+      if ((value === null) !== diagnostics.length > 0) t.fail('neither valid nor refused')
+      const texts = new Map([project.banyan, ...project.slices].map(one => [one.file, one.text]))
+      for (const one of diagnostics) {
+        const lines = (texts.get(one.file) ?? '').split('\n')
+        const width = (lines[one.line - 1] ?? '').length
+        if (one.line > lines.length || one.column > width + 1) t.fail(`no such place: ${one.frame}`)
+      }
+      outcomes[value ? 'valid' : 'refused']++
+    }
+    t.ok(outcomes.valid > 20 && outcomes.refused > 1000, JSON.stringify(outcomes))
+  },
+)
 
-t.test('a file with any of its characters replaced is a project or has diagnostics', async () => {
-  const text = fc.constantFrom(BANYAN_YAML, APPOINTMENTS_YAML)
-  const piece = fc.oneof(
-    fc.string({ maxLength: 4 }),
-    fc.constantFrom(
-      '{',
-      '[',
-      '- ',
-      ': ',
-      '*a',
-      '&a ',
-      '"',
-      '\t',
-      '|',
-      '#',
-      '? ',
-      '!!x ',
-      '%',
-      '---',
-    ),
-  )
-  fc.assert(
-    fc.property(text, fc.nat(800), fc.nat(5), piece, (whole, at, skip, by) => {
-      const changed = whole.slice(0, at) + by + whole.slice(at + skip)
-      const banyan = whole === BANYAN_YAML
-      const { project, diagnostics } = loadProject(
-        texts(banyan ? { banyan: changed } : { slices: { appointments: changed } }),
-      )
-      return (project === null) === diagnostics.length > 0
-    }),
-    { numRuns: 300, seed },
-  )
-})
+void t.test(
+  'a file with any of its characters replaced is a project or has diagnostics',
+  async () => {
+    const text = fc.constantFrom(BANYAN_YAML, APPOINTMENTS_YAML)
+    const piece = fc.oneof(
+      fc.string({ maxLength: 4 }),
+      fc.constantFrom(
+        '{',
+        '[',
+        '- ',
+        ': ',
+        '*a',
+        '&a ',
+        '"',
+        '\t',
+        '|',
+        '#',
+        '? ',
+        '!!x ',
+        '%',
+        '---',
+      ),
+    )
+    fc.assert(
+      fc.property(text, fc.nat(800), fc.nat(5), piece, (whole, at, skip, by) => {
+        const changed = whole.slice(0, at) + by + whole.slice(at + skip)
+        const banyan = whole === BANYAN_YAML
+        const { project, diagnostics } = loadProject(
+          texts(banyan ? { banyan: changed } : { slices: { appointments: changed } }),
+        )
+        return (project === null) === diagnostics.length > 0
+      }),
+      { numRuns: 300, seed },
+    )
+  },
+)

@@ -13,7 +13,7 @@ import {
   texts,
 } from '../support/project-files.ts'
 
-t.test('the example is valid, and every default is filled in', async t => {
+void t.test('the example is valid, and every default is filled in', async t => {
   const { banyan, slices } = requireProject(load())
   t.match(banyan, {
     version: 1,
@@ -53,14 +53,14 @@ t.test('the example is valid, and every default is filled in', async t => {
   })
 })
 
-t.test('one reference stands for the three roles', async t => {
+void t.test('one reference stands for the three roles', async t => {
   const { banyan } = requireProject(load())
   const all = 'env:LEGACY_DATABASE_URL'
   t.strictSame(banyan.legacy.database, { setup: all, apply: all, capture: all })
   t.match(banyan.services['people']?.database, { capture: 'file:/run/secrets/people-capture' })
 })
 
-t.test('a table is named in four ways', async t => {
+void t.test('a table is named in four ways', async t => {
   const slice = `service: people
 stage: legacy
 routes: [/x]
@@ -81,14 +81,14 @@ tables:
   t.strictSame(splitTableName('a'), { schema: 'public', table: 'a' })
 })
 
-t.test('a slice without tables owns none', async t => {
+void t.test('a slice without tables owns none', async t => {
   const { slices } = requireProject(
     load({ slices: { x: 'service: people\nstage: sync\nroutes: [/x]\n' } }),
   )
   t.equal(slices[0] && ownsTables(slices[0]), false)
 })
 
-t.test('onDelete null is the word, whether YAML reads nothing or a text', async t => {
+void t.test('onDelete null is the word, whether YAML reads nothing or a text', async t => {
   for (const written of ['null', "'null'", '~']) {
     const by = `{ answer: loose, onDelete: ${written} }`
     const text = swap(APPOINTMENTS_YAML, 'appointment_id: loose', `appointment_id: ${by}`)
@@ -100,7 +100,7 @@ t.test('onDelete null is the word, whether YAML reads nothing or a text', async 
   }
 })
 
-t.test('a mistake in one place does not hide a clash in another', async t => {
+void t.test('a mistake in one place does not hide a clash in another', async t => {
   const { diagnostics } = load({
     banyan: swap(BANYAN_YAML, 'express', 'expres'),
     slices: {
@@ -120,14 +120,14 @@ t.test('a mistake in one place does not hide a clash in another', async t => {
   ])
 })
 
-t.test('a service that is nearly named is suggested', async t => {
+void t.test('a service that is nearly named is suggested', async t => {
   const { diagnostics } = load({
     slices: { patients: swap(PATIENTS_YAML, 'service: people', 'service: poeple') },
   })
   t.match(diagnostics, [{ code: 'SERVICE_MISSING', hint: 'did you mean "people"?' }])
 })
 
-t.test('a clash names both slices and both places', async t => {
+void t.test('a clash names both slices and both places', async t => {
   const { diagnostics } = load({
     slices: {
       appointments: APPOINTMENTS_YAML,
@@ -145,7 +145,7 @@ t.test('a clash names both slices and both places', async t => {
   })
 })
 
-t.test('routes that differ only by what the framework ignores clash', async t => {
+void t.test('routes that differ only by what the framework ignores clash', async t => {
   const project = texts({
     slices: {
       a: 'service: people\nstage: sync\nroutes: [GET /api/X]\n',
@@ -163,7 +163,7 @@ function lower(text: string): string {
   return text.toLowerCase()
 }
 
-t.test('a more specific route of another slice is no clash, in whatever order', async t => {
+void t.test('a more specific route of another slice is no clash, in whatever order', async t => {
   const slice = (route: string) => `service: people\nstage: sync\nroutes: ['${route}']\n`
   const routes = ['GET /api/patients/:id', 'GET /api/patients/search', 'GET /api/**', '/api/a/b/c']
   for (const list of [routes, routes.toReversed()]) {
@@ -172,7 +172,7 @@ t.test('a more specific route of another slice is no clash, in whatever order', 
   }
 })
 
-t.test('the same name in two services is no clash', async t => {
+void t.test('the same name in two services is no clash', async t => {
   const slice = (service: string, table: string) =>
     `service: ${service}\nstage: sync\nroutes: [/${table}]\ntables: { ${table}: { to: t } }\n`
   t.ok(load({ slices: { a: slice('people', 'a'), b: slice('scheduling', 'b') } }).project)
@@ -182,12 +182,12 @@ t.test('the same name in two services is no clash', async t => {
   )
 })
 
-t.test('a copy with the name of an owned table of the service is refused', async t => {
+void t.test('a copy with the name of an owned table of the service is refused', async t => {
   const banyan = swap(BANYAN_YAML, '[patients,', '[appointment,')
   t.match(load({ banyan }).diagnostics, [{ code: 'TARGET_TAKEN', file: 'banyan.yaml', line: 8 }])
 })
 
-t.test('a slice file whose name ends otherwise is not silently left aside', async t => {
+void t.test('a slice file whose name ends otherwise is not silently left aside', async t => {
   const project = texts()
   const slices = [{ file: 'slices/patients.yml', text: PATIENTS_YAML }]
   t.match(loadProject({ ...project, slices }).diagnostics, [
@@ -196,7 +196,7 @@ t.test('a slice file whose name ends otherwise is not silently left aside', asyn
   t.equal(sliceName('slices/patients.yml'), 'patients')
 })
 
-t.test('what is needed and isn’t valid is an error with a code', async t => {
+void t.test('what is needed and isn’t valid is an error with a code', async t => {
   t.throws(() => requireProject(load({ banyan: 'version: 2' })), BanyanError)
   try {
     requireProject(load({ banyan: swap(BANYAN_YAML, 'express', 'expres') }))
@@ -206,7 +206,7 @@ t.test('what is needed and isn’t valid is an error with a code', async t => {
   }
 })
 
-t.test('a reference says where the secret is', async t => {
+void t.test('a reference says where the secret is', async t => {
   t.strictSame(parseReference('env:X_1'), { kind: 'env', name: 'X_1' })
   t.strictSame(parseReference('file:/run/a:b'), { kind: 'file', path: '/run/a:b' })
 })

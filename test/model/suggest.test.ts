@@ -3,7 +3,7 @@ import { suggest } from '../../model/suggest.ts'
 
 const STAGES = ['legacy', 'sync', 'shadow', 'canary', 'moved']
 
-t.test('one slip in three letters still finds the word', async t => {
+void t.test('one slip in three letters still finds the word', async t => {
   t.equal(suggest('cannary', STAGES), 'canary', 'a letter too many')
   t.equal(suggest('shadw', STAGES), 'shadow', 'a letter too few')
   t.equal(suggest('snyc', STAGES), 'sync', 'two neighbours swapped')
@@ -11,14 +11,14 @@ t.test('one slip in three letters still finds the word', async t => {
   t.equal(suggest('moves', STAGES), 'moved', 'another letter')
 })
 
-t.test('a word that is near to none suggests nothing', async t => {
+void t.test('a word that is near to none suggests nothing', async t => {
   t.equal(suggest('production', STAGES), undefined)
   t.equal(suggest('', STAGES), undefined)
   t.equal(suggest('x', STAGES), undefined)
   t.equal(suggest('sync', []), undefined)
 })
 
-t.test('the nearest of several wins', async t => {
+void t.test('the nearest of several wins', async t => {
   t.equal(suggest('drainms', ['holdMs', 'drainMs', 'quietMs']), 'drainMs')
   t.equal(suggest('tabels', ['table', 'tables']), 'tables')
 })

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { BanyanError } from '../../model/errors.ts'
@@ -10,13 +10,14 @@ import { query } from '../support/cluster.ts'
 
 const folder = await mkdtemp('/var/tmp/banyan-try-')
 t.teardown(() => rm(folder, { recursive: true, force: true }))
+await chmod(folder, 0o755)
 
-t.test('npm’s programs come first', async t => {
+void t.test('npm’s programs come first', async t => {
   if (npmPackage() === null) return t.pass('npm brought no PostgreSQL for this machine')
   t.match(await findBinaries(), { source: 'npm', version: /^\d+\.\d+$/ })
 })
 
-t.test('a folder that was named is used or refused, never passed over', async t => {
+void t.test('a folder that was named is used or refused, never passed over', async t => {
   const found = await findBinaries()
   const override = found.folder
   t.match(await findBinaries({ override }), { source: 'given', version: found.version })
@@ -27,7 +28,7 @@ t.test('a folder that was named is used or refused, never passed over', async t 
   })
 })
 
-t.test('programs that don’t run, or are too old, say so', async t => {
+void t.test('programs that don’t run, or are too old, say so', async t => {
   for (const name of ['postgres', 'initdb']) {
     const script = `#!/bin/sh\necho '${name} (PostgreSQL) 9.6.24'\n`
     await writeFile(join(folder, name), script, { mode: 0o755 })
@@ -37,7 +38,7 @@ t.test('programs that don’t run, or are too old, say so', async t => {
   await t.rejects(old, { code: 'BINARIES_MISSING', message: /9\.6\.24 is too old/ })
 })
 
-t.test('the system’s PostgreSQL will do where npm has none', async t => {
+void t.test('the system’s PostgreSQL will do where npm has none', async t => {
   const system = await findBinaries({ packageFolder: null }).catch((error: unknown) => error)
   if (system instanceof BanyanError) return t.equal(system.code, 'BINARIES_MISSING')
   const binaries = system as Awaited<ReturnType<typeof findBinaries>>
@@ -50,7 +51,7 @@ t.test('the system’s PostgreSQL will do where npm has none', async t => {
   t.match(row, { version: new RegExp(binaries.version), wal: 'logical' })
 })
 
-t.test('PATH is searched, through links', async t => {
+void t.test('PATH is searched, through links', async t => {
   const found = await findBinaries()
   const path = join(folder, 'path')
   await symlink(found.folder, path)
@@ -58,7 +59,7 @@ t.test('PATH is searched, through links', async t => {
   t.equal(inPath.folder, found.folder)
 })
 
-t.test('root’s server goes to postgres, else to nobody, else to nobody at all', async t => {
+void t.test('root’s server goes to postgres, else to nobody, else to nobody at all', async t => {
   if (process.getuid?.() !== 0) return t.equal(await serverUser(), null, 'we run it ourselves')
   const passwd = join(folder, 'passwd')
   const nobody = 'root:x:0:0::/root:/bin/sh\nnobody:*:-2:-2:macOS:/var/empty:/usr/bin/false\n'
@@ -70,7 +71,7 @@ t.test('root’s server goes to postgres, else to nobody, else to nobody at all'
   await t.rejects(serverUser(passwd), { code: 'SERVER_USER_MISSING' })
 })
 
-t.test('a folder in a shared place that somebody else could have made isn’t used', async t => {
+void t.test('a folder in a shared place that somebody else could have made isn’t used', async t => {
   await t.resolves(mustBeOurs(folder))
   const link = join(folder, 'link')
   await symlink(folder, link)

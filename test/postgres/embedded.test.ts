@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { startCluster, type Cluster, type ClusterWanted } from '../../postgres/embedded.ts'
 import { query } from '../support/cluster.ts'
@@ -22,29 +23,38 @@ async function start(t: Test, wanted: Partial<ClusterWanted> = {}): Promise<Clus
   return cluster
 }
 
-t.test('a folder that is missing becomes a cluster that keeps what it acknowledged', async t => {
-  const folder = join(dataDir, 'new', 'cluster')
-  const cluster = await startCluster({ dataDir: folder, name: 'new', binaries })
-  t.teardown(() => cluster.stop('immediate'))
-  const [row] = await query(
-    cluster.url(),
-    `SELECT current_setting('wal_level') wal, current_setting('fsync') fsync,
+void t.test(
+  'a folder that is missing becomes a cluster that keeps what it acknowledged',
+  async t => {
+    const folder = join(dataDir, 'new', 'cluster')
+    const cluster = await startCluster({ dataDir: folder, name: 'new', binaries })
+    t.teardown(() => cluster.stop('immediate'))
+    const [row] = await query(
+      cluster.url(),
+      `SELECT current_setting('wal_level') wal, current_setting('fsync') fsync,
             current_setting('full_page_writes') fpw, current_setting('synchronous_commit') sync,
             current_setting('max_replication_slots') slots, current_setting('max_wal_senders') senders,
             current_setting('TimeZone') zone, current_setting('server_encoding') encoding,
             current_setting('listen_addresses') listens, current_setting('unix_socket_directories') socket,
             current_setting('data_checksums') checksums, lower('ÄÖ') AS lower`,
-  )
-  t.match(row, { wal: 'logical', fsync: 'on', fpw: 'on', sync: 'on', slots: '20', senders: '20' })
-  t.match(row, { zone: 'UTC', encoding: 'UTF8', listens: '127.0.0.1', socket: '', checksums: 'on' })
-  if (binaries.major >= 17) t.equal(row?.lower, 'äö', 'letters are known without a locale')
-  const mode = (await stat(join(folder, 'password'))).mode & 0o777
-  t.equal(mode, 0o600, 'the password is for its owner')
-  const stranger = cluster.url().replace(/:[^:@]+@/, ':wrong@')
-  await t.rejects(query(stranger, 'SELECT 1'), { code: '28P01' }, 'a password is asked for')
-})
+    )
+    t.match(row, { wal: 'logical', fsync: 'on', fpw: 'on', sync: 'on', slots: '20', senders: '20' })
+    t.match(row, {
+      zone: 'UTC',
+      encoding: 'UTF8',
+      listens: '127.0.0.1',
+      socket: '',
+      checksums: 'on',
+    })
+    if (binaries.major >= 17) t.equal(row?.lower, 'äö', 'letters are known without a locale')
+    const mode = (await stat(join(folder, 'password'))).mode & 0o777
+    t.equal(mode, 0o600, 'the password is for its owner')
+    const stranger = cluster.url().replace(/:[^:@]+@/, ':wrong@')
+    await t.rejects(query(stranger, 'SELECT 1'), { code: '28P01' }, 'a password is asked for')
+  },
+)
 
-t.test('a restart finds its rows, on the same port', async t => {
+void t.test('a restart finds its rows, on the same port', async t => {
   const first = await start(t)
   await query(first.url(), 'CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)')
   await first.stop()
@@ -56,7 +66,7 @@ t.test('a restart finds its rows, on the same port', async t => {
   t.not(second.pid, first.pid)
 })
 
-t.test('a port that is taken meanwhile is changed, unless it was asked for', async t => {
+void t.test('a port that is taken meanwhile is changed, unless it was asked for', async t => {
   const first = await start(t)
   await first.stop()
   const squatter = createServer().listen(first.port, '127.0.0.1')
@@ -71,7 +81,7 @@ t.test('a port that is taken meanwhile is changed, unless it was asked for', asy
   })
 })
 
-t.test('data of another major version is refused, untouched', async t => {
+void t.test('data of another major version is refused, untouched', async t => {
   const file = join(dataDir, 'pgdata', 'PG_VERSION')
   const version = await readFile(file, 'utf8')
   await writeFile(file, '11\n')
@@ -84,7 +94,7 @@ t.test('data of another major version is refused, untouched', async t => {
   t.equal(await readFile(file, 'utf8'), '11\n')
 })
 
-t.test('a folder with something else in it is refused, untouched', async t => {
+void t.test('a folder with something else in it is refused, untouched', async t => {
   const folder = join(dataDir, 'thesis')
   await mkdir(folder)
   await writeFile(join(folder, 'chapter-1.txt'), 'It was a dark and stormy night')
@@ -92,7 +102,7 @@ t.test('a folder with something else in it is refused, untouched', async t => {
   t.same(await readdir(folder), ['chapter-1.txt'])
 })
 
-t.test('two can’t run on the same data', async t => {
+void t.test('two can’t run on the same data', async t => {
   const first = await start(t)
   await t.rejects(start(t, { waitMs: 50 }), {
     code: 'CLUSTER_RUNNING',
@@ -101,20 +111,20 @@ t.test('two can’t run on the same data', async t => {
   t.same(await query(first.url(), 'SELECT 1 AS n'), [{ n: 1 }], 'the first is unharmed')
 })
 
-t.test('one that is just stopping is waited for', async t => {
+void t.test('one that is just stopping is waited for', async t => {
   const first = await start(t)
   const [second] = await Promise.all([start(t), first.stop()])
   t.same(await query(second.url(), 'SELECT 1 AS n'), [{ n: 1 }])
 })
 
-t.test('a process id that another program has by now keeps nobody out', async t => {
+void t.test('a process id that another program has by now keeps nobody out', async t => {
   const stale = [process.pid, join(dataDir, 'pgdata'), 1, 5432, '', '127.0.0.1', '', 'ready']
   await writeFile(join(dataDir, 'pgdata', 'postmaster.pid'), stale.join('\n'))
   const cluster = await start(t)
   t.same(await query(cluster.url(), 'SELECT 1 AS n'), [{ n: 1 }])
 })
 
-t.test('a server that dies is noticed, and the next start recovers', async t => {
+void t.test('a server that dies is noticed, and the next start recovers', async t => {
   const first = await start(t)
   await query(first.url(), 'CREATE TABLE survived (n int)')
   process.kill(first.pid, 'SIGKILL')
@@ -123,7 +133,7 @@ t.test('a server that dies is noticed, and the next start recovers', async t => 
   t.same(await query(second.url(), 'SELECT * FROM survived'), [])
 })
 
-t.test('a setting that PostgreSQL refuses is said, with its own words', async t => {
+void t.test('a setting that PostgreSQL refuses is said, with its own words', async t => {
   await t.rejects(start(t, { settings: { wal_level: 'sideways' } }), {
     code: 'CLUSTER_NOT_STARTED',
     message: /FATAL.*wal_level.*sideways/,
@@ -131,7 +141,7 @@ t.test('a setting that PostgreSQL refuses is said, with its own words', async t 
   })
 })
 
-t.test('a start that is called off leaves no process and no half-made data', async t => {
+void t.test('a start that is called off leaves no process and no half-made data', async t => {
   const folder = join(dataDir, 'called-off')
   const off = new AbortController()
   const reason = new Error('called off')
@@ -149,7 +159,7 @@ t.test('a start that is called off leaves no process and no half-made data', asy
   )
 })
 
-t.test('rows never stand in the log', async t => {
+void t.test('rows never stand in the log', async t => {
   const cluster = await start(t)
   const insert = `INSERT INTO patient VALUES ('ada@example.org')`
   await query(cluster.url(), `CREATE TABLE patient (email text PRIMARY KEY); ${insert}`)
@@ -159,27 +169,25 @@ t.test('rows never stand in the log', async t => {
   t.notMatch(log, /ada/)
 })
 
-t.test('a log that grew too long is cut at the next start', async t => {
+void t.test('a log that grew too long is cut at the next start', async t => {
   const file = join(dataDir, 'server.log')
   await writeFile(file, 'x'.repeat(11 * 1024 * 1024))
   await start(t)
   t.ok((await stat(file)).size < 100_000)
 })
 
-t.test('URLs name role and database, escaped', async t => {
+void t.test('URLs name role and database, escaped', async t => {
   const cluster = await start(t)
   const at = `127.0.0.1:${cluster.port}`
   t.match(cluster.url(), new RegExp(`^postgres://postgres:[0-9a-f]{48}@${at}/postgres$`))
   t.equal(cluster.url('a/b', 'c@d'), `postgres://c%40d@${at}/a%2Fb`)
 })
 
-t.test('nothing that we start is in our process group: Ctrl-C is ours alone', async t => {
+void t.test('nothing that we start is in our process group: Ctrl-C is ours alone', async t => {
   const cluster = await start(t)
-  const groupOf = async (pid: number): Promise<string> =>
-    new Promise((resolve, reject) =>
-      execFile('ps', ['-o', 'pgid=', '-p', String(pid)], (error, out) =>
-        error ? reject(error) : resolve(out.trim()),
-      ),
-    )
+  const groupOf = async (pid: number): Promise<string> => {
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'pgid=', '-p', String(pid)])
+    return stdout.trim()
+  }
   t.not(await groupOf(cluster.pid), await groupOf(process.pid))
 })

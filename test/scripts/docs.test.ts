@@ -12,17 +12,17 @@ import { BANYAN_YAML, swap } from '../support/project-files.ts'
 const ROOT = join(import.meta.dirname, '../../..')
 const page = await readFile(join(ROOT, 'docs/config.md'), 'utf8')
 
-t.test('the generated files are fresh', async t => {
+void t.test('the generated files are fresh', async t => {
   t.strictSame(await refreshDocs(ROOT, true), [], 'write them with: npm run docs')
 })
 
-t.test('every table of errors in model/ is in the manual', async t => {
+void t.test('every table of errors in model/ is in the manual', async t => {
   const files = (await readdir(join(ROOT, 'model'))).filter(file => /^errors-.*\.ts$/.test(file))
   const names = ERROR_AREAS.map(area => `errors-${area.name}.ts`)
   t.strictSame(names.toSorted(), files.toSorted())
 })
 
-t.test('the manual and the tables have the same codes, and none is used twice', async t => {
+void t.test('the manual and the tables have the same codes, and none is used twice', async t => {
   const manual = await readFile(join(ROOT, 'docs/errors.md'), 'utf8')
   const written = [...manual.matchAll(/^\| `([A-Z_0-9]+)` \|/gm)].map(match => match[1])
   const known = ERROR_AREAS.flatMap(area => Object.keys(area.rules))
@@ -31,14 +31,14 @@ t.test('the manual and the tables have the same codes, and none is used twice', 
   t.strictSame(twice, [])
 })
 
-t.test('every hint of the files’ codes ends in a command', async t => {
+void t.test('every hint of the files’ codes ends in a command', async t => {
   const config = ERROR_AREAS.find(area => area.name === 'config')
   for (const rule of Object.values(config?.rules ?? {})) {
     t.match(rule.hint, /`banyan [^`]+`$/, rule.code)
   }
 })
 
-t.test('the check finds a stale page and writes nothing; a run mends it', async t => {
+void t.test('the check finds a stale page and writes nothing; a run mends it', async t => {
   const root = t.testdir({ docs: { 'config.md': swap(page, '| `stage` |', '| `stagger` |') } })
   const all = generateDocs(page).map(one => one.file)
   t.strictSame(await refreshDocs(root, true), all)
@@ -48,7 +48,7 @@ t.test('the check finds a stale page and writes nothing; a run mends it', async 
   t.equal(await readFile(join(root, 'docs/config.md'), 'utf8'), page)
 })
 
-t.test('the examples of the page are valid', async t => {
+void t.test('the examples of the page are valid', async t => {
   const [, banyan = '', slice = ''] = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(m => m[1])
   const { diagnostics, project } = loadProject({
     banyan: { file: 'banyan.yaml', text: banyan },
@@ -58,7 +58,7 @@ t.test('the examples of the page are valid', async t => {
   t.equal(project?.slices.length, 1)
 })
 
-t.test('the screen of the page is what is printed', async t => {
+void t.test('the screen of the page is what is printed', async t => {
   const screen = /```\n(slices.*?)\n```/s.exec(page)?.[1]
   const { diagnostics } = loadProject({
     banyan: { file: 'banyan.yaml', text: BANYAN_YAML },
@@ -72,7 +72,7 @@ t.test('the screen of the page is what is printed', async t => {
   t.equal(screen, renderDiagnostics(diagnostics, { color: false }))
 })
 
-t.test('every key of both formats says what it means, and every limit its unit', async t => {
+void t.test('every key of both formats says what it means, and every limit its unit', async t => {
   for (const file of ['banyan', 'slice']) {
     const text = await readFile(join(ROOT, `schemas/${file}.schema.json`), 'utf8')
     for (const [path, key] of keysOf(JSON.parse(text) as JsonSchema, '')) {

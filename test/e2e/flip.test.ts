@@ -1,0 +1,159 @@
+import t from 'tap'
+import { readFlips, requestFlip } from '../../control/store/flips.ts'
+import { readRogue } from '../../control/store/findings.ts'
+import { readSlices } from '../../control/store/slices.ts'
+import { readVerification, requestVerification } from '../../control/store/verifications.ts'
+import { readStreams } from '../../control/store/streams.ts'
+import type { WantedStage } from '../../model/slice-file.ts'
+import { query } from '../support/cluster.ts'
+import { Clients, movingSlice, type MovingSlice } from '../support/moving-slice.ts'
+
+const never = new AbortController().signal
+
+async function until(
+  moving: MovingSlice,
+  what: string,
+  test: () => Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + 15_000
+  while (!(await test())) {
+    if (performance.now() > deadline) {
+      throw new Error(`never: ${what} ${JSON.stringify(await readStreams(moving.store))}`)
+    }
+    await moving.ear.heard(['flip', 'stream', 'slice', 'verification'], 20, never)
+  }
+}
+
+async function flip(moving: MovingSlice, to: WantedStage, percent = 0) {
+  const [fact] = await readSlices(moving.store.pool)
+  const id = await requestFlip(moving.store, {
+    slice: 'visits',
+    from: fact!.stage,
+    to,
+    percent,
+    actor: 'tester',
+    kind: 'flip',
+  })
+  moving.want(to)
+  const read = async () => (await readFlips(moving.store, { id, limit: 1 }))[0]!
+  await until(moving, `flip to ${to}`, async () => (await read()).endedAtMs !== null)
+  return read()
+}
+
+async function inStep(moving: MovingSlice): Promise<void> {
+  await until(moving, 'in step', async () => {
+    const streams = await readStreams(moving.store)
+    return (
+      streams.length === 3 &&
+      streams.every(each => each.state === 'streaming' && each.position !== null)
+    )
+  })
+}
+
+async function verify(moving: MovingSlice) {
+  const id = await requestVerification(moving.store, 'visits', 'tester')
+  const read = async () => (await readVerification(moving.store, id))!
+  await until(moving, 'verified', async () => (await read()).endedAtMs !== null)
+  return read()
+}
+
+const same = async (moving: MovingSlice) => {
+  const legacy = await query(
+    moving.legacy,
+    `SELECT md5(string_agg(v::text, ',' ORDER BY id)) AS v,
+    (SELECT md5(string_agg(s::text, ',' ORDER BY room, at)) FROM seats s) AS s FROM visits v`,
+  )
+  const service = await query(
+    moving.service,
+    `SELECT md5(string_agg(v::text, ',' ORDER BY id)) AS v,
+    (SELECT md5(string_agg(s::text, ',' ORDER BY room, at)) FROM seats s) AS s FROM visit v`,
+  )
+  return JSON.stringify(legacy) === JSON.stringify(service)
+}
+
+void t.test(
+  'a slice moves to its service under writes, comes back, moves again, and nothing is lost',
+  async t => {
+    const moving = await movingSlice(t)
+    const clients = new Clients(t, moving, 4)
+    await until(moving, 'writes', async () => clients.told.length > 20)
+
+    const first = await flip(moving, 'sync')
+    t.match(first, { outcome: 'done', error: null })
+    await inStep(moving)
+    for (const stage of ['shadow', 'canary'] as const)
+      t.match(await flip(moving, stage), { outcome: 'done', error: null })
+    const early = await flip(moving, 'moved')
+    t.equal(early.outcome, 'refused', 'ownership does not move before a verification')
+    t.ok(early.error?.blockers?.some(each => each.code === 'VERIFY_MISSING'))
+    t.match(await verify(moving), { differences: 0, error: null })
+
+    for (const to of ['moved', 'canary', 'moved'] as const) {
+      const before = clients.told.length
+      const flipped = await flip(moving, to)
+      t.match(flipped, { outcome: 'done', error: null })
+      const steps = flipped.steps
+        .map(each => `${each.step} ${Math.round(each.ms ?? 0)}`)
+        .join(' · ')
+      t.comment(`${to}: ${steps}`)
+      await until(moving, 'writes go on', async () => clients.told.length > before + 20)
+    }
+
+    await clients.stop()
+    t.same(clients.failed, [], 'no write failed')
+    await until(moving, 'both sides are equal', () => same(moving))
+    const ops = clients.told.map(each => each.op)
+    for (const [url, table] of [
+      [moving.service, 'visit'],
+      [moving.legacy, 'visits'],
+    ] as const) {
+      const [row] = await query(
+        url,
+        `SELECT count(*)::int AS rows, count(DISTINCT op)::int AS ops FROM ${table} WHERE op = ANY($1)`,
+        [ops],
+      )
+      t.same(
+        row,
+        { rows: ops.length, ops: ops.length },
+        `each acknowledged write is in ${table} exactly once`,
+      )
+      const [sum] = await query(url, 'SELECT sum(taken)::int AS taken FROM seats')
+      t.equal(sum!.taken, clients.taken, 'no increment is lost or doubled')
+    }
+
+    await t.test(
+      'the database refuses whoever writes on the side that is not the owner',
+      async t => {
+        const write = moving.legacyApp.query('UPDATE visits SET version = 2 WHERE id = 1')
+        await t.rejects(write, { code: 'BNY01' })
+        await t.rejects(
+          moving.serviceApp.query('DELETE FROM doctors'),
+          { code: 'BNY01' },
+          'a read copy is never written',
+        )
+      },
+    )
+
+    await t.test(
+      'a write round the gate is listed, never applied, and stops the next flip',
+      async t => {
+        await query(
+          moving.legacy,
+          `ALTER TABLE visits DISABLE TRIGGER banyan_gate; UPDATE visits SET note = 'rogue' WHERE id = 1;
+      ALTER TABLE visits ENABLE ALWAYS TRIGGER banyan_gate`,
+        )
+        await until(moving, 'listed', async () => (await readRogue(moving.store)).length > 0)
+        t.match(await readRogue(moving.store), [
+          { operation: 'UPDATE', relation: 'public.visits', key: 'id=1', side: 'legacy' },
+        ])
+        const [row] = await query(moving.service, 'SELECT note FROM visit WHERE id = 1')
+        t.not(row!.note, 'rogue')
+        const refused = await flip(moving, 'canary')
+        t.same(refused.error?.blockers?.map(each => each.code).sort(), [
+          'FINGERPRINT',
+          'ROGUE_WRITES',
+        ])
+      },
+    )
+  },
+)
