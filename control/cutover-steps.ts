@@ -55,7 +55,7 @@ async function rest(run: CutoverRun, until: number, quietMs: number): Promise<vo
 
 export async function fence(run: CutoverRun): Promise<void> {
   const client = oldOwner(run)
-  let refused: unknown
+  let refused: BanyanError | undefined
   while (leftMs(run) > FENCE_LOCK_TIMEOUT_MS && !run.signal.aborted) {
     // Look before queueing: behind a queued exclusive lock all writers of the slice would wait as well.
     const writers = await openWriters(run)

@@ -60,11 +60,9 @@ export class Databases implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const clients = await Promise.allSettled(this.#open.values())
-    await Promise.all(
-      clients.map(each =>
-        each.status === 'fulfilled' ? each.value.end().catch(() => undefined) : undefined,
-      ),
-    )
+    const clients = await Promise.allSettled([...this.#open.values()])
+    for (const each of clients) {
+      if (each.status === 'fulfilled') await each.value.end().catch(() => undefined)
+    }
   }
 }

@@ -184,6 +184,12 @@ export const POSTGRES_ERRORS = defineErrors({
     status: 500,
     exit: 5,
   },
+  DATA_NOT_MADE: {
+    message: 'PostgreSQL couldn’t make its data in %s: %s',
+    hint: 'mend what it names (space, rights, the folder), then run `banyan up`',
+    status: 500,
+    exit: 5,
+  },
   CLUSTER_RUNNING: {
     message: 'the PostgreSQL cluster in %s is already running (process %s, port %s)',
     hint: 'another Banyan uses this folder: stop it, or give another data folder, then run `banyan up`',

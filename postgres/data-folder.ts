@@ -42,7 +42,7 @@ export interface DataFolderWanted {
 
 /**
  * Opens the folder, or makes it with an empty cluster in it.
- * Throws DATA_VERSION, DATA_FOREIGN, DATA_UNKNOWN, FOLDER_UNSAFE, CLUSTER_NOT_STARTED.
+ * Throws DATA_VERSION, DATA_FOREIGN, DATA_UNKNOWN, DATA_NOT_MADE, FOLDER_UNSAFE.
  */
 export async function openDataFolder(wanted: DataFolderWanted): Promise<DataFolder> {
   const { folder, movedFrom } = await placeFor(resolve(wanted.dataDir), wanted.user)
@@ -160,8 +160,8 @@ async function initdb(folder: string, secret: string, wanted: DataFolderWanted):
       failed = error
     }
   }
-  const details = [folder, (failed as Error).message, 'the line above']
-  throw new BanyanError(POSTGRES_ERRORS.CLUSTER_NOT_STARTED, details, { cause: failed })
+  const details = [folder, (failed as Error).message]
+  throw new BanyanError(POSTGRES_ERRORS.DATA_NOT_MADE, details, { cause: failed })
 }
 
 async function checkData(pgdata: string, { user, binaries }: DataFolderWanted): Promise<void> {

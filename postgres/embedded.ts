@@ -63,8 +63,8 @@ const START_ATTEMPTS = 3
  * Starts the cluster in `dataDir`, making it first when there is none. It listens on 127.0.0.1 only, asks for a password
  * (SCRAM), keeps every acknowledged commit, and can feed change streams (`wal_level=logical`). It stops with this
  * process, cleanly, even when that is killed.
- * Throws BINARIES_MISSING, SERVER_USER_MISSING, FOLDER_UNSAFE, DATA_VERSION, DATA_FOREIGN, DATA_UNKNOWN, CLUSTER_RUNNING,
- * PORT_IN_USE, CLUSTER_NOT_STARTED.
+ * Throws BINARIES_MISSING, SERVER_USER_MISSING, FOLDER_UNSAFE, DATA_VERSION, DATA_FOREIGN, DATA_UNKNOWN, DATA_NOT_MADE,
+ * CLUSTER_RUNNING, PORT_IN_USE, CLUSTER_NOT_STARTED.
  */
 export async function startCluster(wanted: ClusterWanted): Promise<Cluster> {
   const { name, signal, log } = wanted

@@ -94,7 +94,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
     'done',
     'arrived',
     'cancelled',
-    'noshow',
+    'no_show',
   ],
   reason: [
     'Check-up',

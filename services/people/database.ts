@@ -29,7 +29,9 @@ export function openDatabase(url: string, applicationName: string): Database {
     types: { getTypeParser: parserOf },
   })
   // A connection that dies while idle is replaced by the pool; without a listener it would end the process.
-  pool.on('error', error => console.error(JSON.stringify({ warning: error.message })))
+  pool.on('error', error => {
+    if (!pool.ending) console.error(JSON.stringify({ warning: error.message }))
+  })
   return {
     ...queriesOn(pool),
     transaction: work => inTransaction(pool, work),

@@ -25,7 +25,7 @@ export class EventQueue<T> {
   async next(): Promise<T | undefined> {
     while (!this.ready) {
       if (this.#ended) {
-        if (this.#ended.error !== undefined) throw this.#ended.error
+        if (this.#ended.error !== undefined) throw this.#ended.error as Error
         return undefined
       }
       await new Promise<void>(resolve => (this.#wakeReader = resolve))

@@ -88,7 +88,7 @@ function stop<T>(options: VerifyOptions, at: Lsn, work: () => Promise<T>): Promi
         try {
           resolve(await work())
         } catch (error) {
-          reject(error as Error)
+          reject(error instanceof Error ? error : new Error(String(error)))
         }
         // The next stop is set before the applier goes on.
         options.set(undefined)

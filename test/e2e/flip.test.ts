@@ -152,6 +152,7 @@ void t.test(
         t.same(refused.error?.blockers?.map(each => each.code).sort(), [
           'FINGERPRINT',
           'ROGUE_WRITES',
+          'ROUTER_MISSING',
         ])
       },
     )

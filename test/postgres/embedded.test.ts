@@ -159,6 +159,20 @@ void t.test('a start that is called off leaves no process and no half-made data'
   )
 })
 
+void t.test(
+  'data that can’t be made is said in initdb’s words, and leaves nothing behind',
+  async t => {
+    const broken = join(dataDir, 'broken')
+    await mkdir(broken)
+    const script = '#!/bin/sh\necho "initdb: error: No space left on device" >&2\nexit 1\n'
+    await writeFile(join(broken, 'initdb'), script, { mode: 0o755 })
+    const folder = join(dataDir, 'not-made')
+    const wanted = { dataDir: folder, binaries: { ...binaries, folder: broken } }
+    await t.rejects(start(t, wanted), { code: 'DATA_NOT_MADE', message: /No space left on device/ })
+    t.same(await readdir(folder), ['password'])
+  },
+)
+
 void t.test('rows never stand in the log', async t => {
   const cluster = await start(t)
   const insert = `INSERT INTO patient VALUES ('ada@example.org')`

@@ -31,6 +31,8 @@ function urlOf({ name, password }: { name: string; password: string }): string {
 const setup = urlOf(wanted.setup)
 const apply = urlOf(wanted.apply)
 const capture = urlOf(wanted.capture)
+// PostgreSQL 14 can't let a role set one parameter, and lets everybody make tables in `public`.
+const since15 = Number.parseInt(cluster.cluster.version) >= 15
 const DENIED = { code: '42501' }
 
 void t.test(
@@ -43,13 +45,16 @@ void t.test(
     )
     await query(apply, `INSERT INTO later DEFAULT VALUES; SELECT setval('later_id_seq', 1000)`)
     await query(apply, 'DELETE FROM later; TRUNCATE later')
-    await t.rejects(query(apply, 'CREATE TABLE public.mine (n int)'), DENIED)
+    if (since15) await t.rejects(query(apply, 'CREATE TABLE public.mine (n int)'), DENIED)
     await t.rejects(query(apply, 'ALTER TABLE patient DISABLE TRIGGER ALL'), DENIED)
     await t.rejects(query(apply, 'CREATE SCHEMA mine'), DENIED)
   },
 )
 
 void t.test('apply fires no triggers and checks no keys where it says so', async t => {
+  if (!since15) {
+    return t.rejects(query(apply, 'SET session_replication_role = replica'), DENIED)
+  }
   const { rows } = await withClient(apply, async client => {
     await client.query('SET session_replication_role = replica')
     return client.query('INSERT INTO public.visit VALUES (-1) RETURNING patient_id')
@@ -103,8 +108,8 @@ void t.test('policies hide nothing from apply and capture', async t => {
 
 void t.test('none of the three is a superuser, and a probe tells what each may', async t => {
   const facts = await withClient(apply, probe)
-  t.match(facts.role, { superuser: false, replication: false, setReplica: true, bypassRls: true })
-  t.equal(facts.role.seesActivity, true)
+  t.match(facts.role, { superuser: false, replication: false, bypassRls: true })
+  t.match(facts.role, { seesActivity: true, setReplica: since15 })
   const reader = await withClient(capture, probe)
   t.match(reader.role, { superuser: false, replication: true, setReplica: false })
   t.match((await withClient(setup, probe)).role, { superuser: false, createSchema: true })
