@@ -41,8 +41,11 @@ export interface Table {
   readonly version: number
   readonly orders: Orders
   readonly slices: ReadonlyMap<string, TableSlice>
-  /** Slices whose reads are split by key: an unsafe request's keys must be remembered for them. */
-  readonly split: readonly TableSlice[]
+  /**
+   * Slices whose reads may go to a copy, now or after the next flip: for them, the keys of unsafe requests that legacy
+   * answers must be remembered.
+   */
+  readonly copied: readonly TableSlice[]
   /** `methods`: what the request may mean: its own method, and one that a header overrides it with. */
   find(methods: readonly string[], target: string): Finding
 }
@@ -78,7 +81,7 @@ export function compileTable(orders: Orders): Table {
     version: orders.version,
     orders,
     slices,
-    split: [...slices.values()].filter(slice => slice.rule.reads === 'split'),
+    copied: [...slices.values()].filter(isCopied),
     find: (methods, target) => find(root, slices, methods, readingsOf(target, rules)),
   }
 }
@@ -95,6 +98,10 @@ function compileSlice(order: SliceOrder, orders: Orders): TableSlice {
     include: order.include.map(text => parseIncludeRule(text, order.name)),
     bucketsBelow: Math.round(order.percent * 100),
   }
+}
+
+function isCopied({ rule, by }: TableSlice): boolean {
+  return by.length > 0 && (rule.reads === 'split' || rule.reads === 'compare')
 }
 
 function newNode(): Node {

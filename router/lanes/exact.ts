@@ -12,6 +12,7 @@ import type { RawHeaders } from '../headers.ts'
 import type { RouterLimits } from '../limits.ts'
 import type { UpstreamPool } from '../upstreams.ts'
 import { ruleOf } from './failures.ts'
+import { linger } from './linger.ts'
 import { cut, relayEnd, relayHead, relayInterim } from './relay.ts'
 import type { Ending } from './relay.ts'
 import { createUpload } from './upload.ts'
@@ -38,9 +39,11 @@ export interface Carriage {
 }
 
 export type Outcome =
-  /** The answer's head reached the client; `whole`: so did the rest. */
-  | { readonly kind: 'answered'; readonly status: number; readonly whole: boolean }
-  /** The client left before the answer's head. */
+  /** The whole answer was handed to the client's socket. */
+  | { readonly kind: 'answered'; readonly status: number }
+  /** The answer began and broke off; so did the client's. */
+  | { readonly kind: 'cut'; readonly status: number }
+  /** The client left first. */
   | { readonly kind: 'gone' }
   /** No head came; nothing was sent to the client. `untouched`: the request can be sent again in full. */
   | { readonly kind: 'failed'; readonly rule: ErrorRule; readonly untouched: boolean }
@@ -226,7 +229,7 @@ class Passage {
     if (this.#settled) return
     const { res, framing } = this.#c
     if (!this.#clientGone) relayEnd(res, answer)
-    this.#settle({ kind: 'answered', status: answer.statusCode ?? 0, whole: true })
+    this.#settle({ kind: 'answered', status: answer.statusCode ?? 0 })
     // Without its 100 the client never sends the body, so the request will never be complete: this socket is spent.
     const open = !this.#request.writableEnded
     if (framing.expects && !this.#continued && open) this.#request.destroy()
@@ -236,7 +239,7 @@ class Passage {
     if (this.#answer === undefined || this.#settled) return
     const { res } = this.#c
     const status = this.#answer.statusCode ?? 0
-    this.#settle({ kind: 'answered', status, whole: false })
+    this.#settle({ kind: 'cut', status })
     cut(res, this.#ending, this.#deps.limits.lingerMs)
   }
 
@@ -265,8 +268,7 @@ class Passage {
       this.#settle('stale')
       return
     }
-    // What the client still sends is nobody's any more; the server bounds it (linger).
-    if (!this.#c.req.readableEnded && !this.#c.req.destroyed) this.#c.req.resume()
+    linger(this.#c.req, this.#deps)
     if (this.#answer === undefined && !this.#clientGone) {
       this.#settle(failed(this.#timedOut ?? ROUTER_ERRORS.UPSTREAM_RESET, !this.#c.framing.bodied))
     }
@@ -281,10 +283,7 @@ class Passage {
     if (res.writableFinished || this.#clientGone) return
     this.#clientGone = true
     this.#upload.stop()
-    const status = this.#answer?.statusCode
-    this.#settle(
-      status === undefined ? { kind: 'gone' } : { kind: 'answered', status, whole: false },
-    )
+    this.#settle({ kind: 'gone' })
     const socket = this.#request.socket
     // A safe request is over. For an unsafe one the origin is told by a FIN, and we go on listening: until it answers
     // or closes, it may still be writing, and a drain must wait for it.

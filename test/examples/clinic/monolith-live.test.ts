@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { encodeFrame, frameReader } from '../../../examples/clinic/websocket.ts'
+import { CLOSE, FrameError, encodeFrame, frameReader } from '../../../examples/clinic/websocket.ts'
 import { AT, OP, startMonolith } from './platform.ts'
 
 const { ask, database, url } = await startMonolith(t)
@@ -69,7 +69,8 @@ await t.test('a frame that is too long ends the connection, and no other', async
 
 await t.test('an unmasked frame is no frame of a client', async t => {
   const frame = encodeFrame({ final: true, opcode: 1, payload: Buffer.from('hello') })
-  t.throws(() => frameReader()(frame), { closeCode: 1002 })
+  const client = new FrameError(CLOSE.protocolError)
+  t.throws(() => frameReader()(frame), client)
 })
 
 await t.test('what is no WebSocket request is refused', async t => {

@@ -13,6 +13,9 @@ import { testCluster } from '../../support/cluster.ts'
 import { AT, OP, asker, startEdge, startMonolith } from './platform.ts'
 import type { Answer, Ask, Json, Method } from './platform.ts'
 
+/** Tables whose ids the service draws itself. */
+const SERIAL = new Set(['practitioner', 'patient', 'appointment'])
+
 const cluster = await testCluster(t)
 const edge = await startEdge(t)
 const monolith = await startMonolith(t, { cluster })
@@ -223,8 +226,6 @@ async function addStrangeRows(): Promise<void> {
     `insert into slots values (1, '2026-03-29 01:59:59.123456+00', 0, -1), (2, '2026-10-25 00:30:00+00', 1, 1)`,
   )
 }
-
-const SERIAL = new Set(['practitioner', 'patient', 'appointment'])
 
 /** Through JSON text, so that no value passes a client on its way. */
 async function copyRows(): Promise<void> {

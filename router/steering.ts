@@ -1,0 +1,104 @@
+/** The router's talk with control: takes orders, acknowledges them, reports. Losing control changes nothing for clients. */
+import type { Orders, RouterAck, RouterControl, SliceReport } from '../model/orders.ts'
+import { sleep } from './clock.ts'
+import type { Clock } from './clock.ts'
+import type { Log } from './log.ts'
+
+export interface Steering {
+  run(signal: AbortSignal): Promise<void>
+  /** Something that an ack says has changed: send one soon. */
+  ack(): void
+  /** True when nothing has been heard of control for `lostMs`. */
+  lost(): boolean
+}
+
+const REPORT_EVERY_MS = 1_000
+const RETRY_MS = 1_000
+
+export function createSteering(deps: {
+  readonly control: RouterControl
+  readonly clock: Clock
+  readonly log: Log
+  readonly lostMs: number
+  /** Compiles and swaps. Throws where the orders can't be obeyed; the last ones then stay in force. */
+  readonly accept: (orders: Orders) => void
+  /** Undefined: no orders yet. */
+  readonly ackOf: () => RouterAck | undefined
+  readonly reports: () => readonly SliceReport[]
+}): Steering {
+  const { control, clock, log } = deps
+  let heardAt = clock.now()
+  let wake = (): void => {}
+  let dirty = false
+
+  const heard = (): void => {
+    heardAt = clock.now()
+  }
+
+  const ack = (): void => {
+    dirty = true
+    wake()
+  }
+
+  const take = (orders: Orders): void => {
+    heard()
+    try {
+      deps.accept(orders)
+    } catch (err) {
+      log.error({ err, version: orders.version }, 'orders refused, the last ones stay')
+    }
+  }
+
+  const takeOrders = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        for await (const orders of control.orders(signal)) take(orders)
+      } catch (err) {
+        if (!signal.aborted) log.warn({ err }, 'orders interrupted, the last ones stay')
+      }
+      await sleep(clock, RETRY_MS, signal)
+    }
+  }
+
+  // One ack at a time, always of the newest state.
+  const sendAcks = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      if (!dirty) await new Promise<void>(resolve => (wake = resolve))
+      dirty = false
+      const state = deps.ackOf()
+      if (signal.aborted || !state) continue
+      try {
+        await control.ack(state)
+        heard()
+      } catch (err) {
+        log.warn({ err, version: state.version }, 'ack failed, will be repeated')
+        dirty = true
+        await sleep(clock, RETRY_MS, signal)
+      }
+    }
+  }
+
+  const sendReports = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      await sleep(clock, REPORT_EVERY_MS, signal)
+      if (signal.aborted) return
+      // An ack also says who waits for a drain, and that changes without an event.
+      if ((deps.ackOf()?.waiting.length ?? 0) > 0) ack()
+      try {
+        await control.report(deps.reports())
+        heard()
+      } catch (err) {
+        log.warn({ err }, 'report failed')
+      }
+    }
+  }
+
+  return {
+    ack,
+    lost: () => clock.now() - heardAt > deps.lostMs,
+    async run(signal) {
+      signal.addEventListener('abort', () => wake(), { once: true })
+      await Promise.all([takeOrders(signal), sendAcks(signal), sendReports(signal)])
+    },
+  }
+}
