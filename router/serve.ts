@@ -210,16 +210,13 @@ function shadowed(
   const { method } = of.facts
   const plain = (method === 'GET' || method === 'HEAD') && !framing.bodied
   if (!slice || !plain || req.headers.range !== undefined) return undefined
-  // The headers are made now: when they are needed, the client's socket may be gone.
-  const leg = legToService(desk, of, slice, 'shadow')
-  leg.catch(() => {})
   const request = {
     slice: slice.name,
     route: route ?? '',
     method,
     target: of.facts.target,
     pool: desk.upstreams.pool(slice.upstream, 'shadow'),
-    headers: async () => (await leg).headers,
+    headers: async () => (await legToService(desk, of, slice, 'shadow')).headers,
   }
   return desk.shadow.copy(request, answer)
 }

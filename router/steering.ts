@@ -68,7 +68,7 @@ export function createSteering(deps: {
       const state = deps.ackOf()
       if (signal.aborted || !state) continue
       try {
-        await control.ack(state)
+        await orAbort(control.ack(state), signal)
         heard()
       } catch (err) {
         log.warn({ err, version: state.version }, 'ack failed, will be repeated')
@@ -85,7 +85,7 @@ export function createSteering(deps: {
       // An ack also says who waits for a drain, and that changes without an event.
       if ((deps.ackOf()?.waiting.length ?? 0) > 0) ack()
       try {
-        await control.report(deps.reports())
+        await orAbort(control.report(deps.reports()), signal)
         heard()
       } catch (err) {
         log.warn({ err }, 'report failed')
@@ -101,4 +101,13 @@ export function createSteering(deps: {
       await Promise.all([takeOrders(signal), sendAcks(signal), sendReports(signal)])
     },
   }
+}
+
+/** A call that control never answers must not keep the router from stopping. */
+function orAbort(call: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => resolve()
+    signal.addEventListener('abort', leave, { once: true })
+    call.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+  })
 }
