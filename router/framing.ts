@@ -17,7 +17,11 @@ export interface Framing {
 export function framingOf(req: IncomingMessage, headLines: number): Framing | ErrorRule {
   const raw = req.rawHeaders
   if (raw.length / 2 > headLines) return ROUTER_ERRORS.HEAD_TOO_LARGE
-  if (valuesOf(raw, 'host').length > 1) return ROUTER_ERRORS.REQUEST_MALFORMED
+  // RFC 9112 §3.2: one Host, and only HTTP/1.0 may leave it out.
+  const hosts = valuesOf(raw, 'host').length
+  if (hosts > 1 || (hosts === 0 && req.httpVersion === '1.1')) {
+    return ROUTER_ERRORS.REQUEST_MALFORMED
+  }
   const encodings = valuesOf(raw, 'transfer-encoding')
   const lengths = valuesOf(raw, 'content-length')
   // RFC 9112 §6.1, §6.3: chunked comes last, once; never together with a length; an empty one is no encoding at all.

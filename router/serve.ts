@@ -45,7 +45,8 @@ export async function serve(
   try {
     const turn = desk.turns.take(req.socket, res)
     if (turn) await turn
-    if (res.destroyed || req.socket.destroyed) return
+    // Gone, or told that its connection ends: what it sent behind a refused request is nobody's.
+    if (res.destroyed || !req.socket.writable) return
     if (desk.closing()) res.shouldKeepAlive = false
     const framing = framingOf(req, desk.limits.headLines)
     if (isRule(framing)) {

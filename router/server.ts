@@ -73,7 +73,10 @@ export async function createRouter(options: RouterOptions): Promise<Router> {
       host.app.server.closeAllConnections()
     })
     // Node closes what is idle now; what becomes idle later is ours to close.
-    const idle = setInterval(() => host.app.server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS)
+    const idle = setInterval(() => {
+      host.app.server.closeIdleConnections()
+      host.closeSilent()
+    }, CLOSE_IDLE_EVERY_MS)
     await host.app.close()
     clearInterval(idle)
     over.abort()
@@ -194,6 +197,8 @@ interface Host {
   readonly app: FastifyInstance
   readonly tunnels: Tunnels
   readonly address: Router['address']
+  /** Closes the connections that have sent nothing yet: for Node they aren't idle, they are late with their first head. */
+  closeSilent(): void
 }
 
 /**
@@ -208,7 +213,7 @@ async function openHost(desk: Desk, listen: RouterOptions['listen']): Promise<Ho
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     rewriteUrl: req => (isJwks(req) ? JWKS_PATH : '/'),
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: (error, socket) => answerClientError(desk, error, socket),
     serverFactory: handler => createServer(handler, limits),
   })
   const methods = http.METHODS.filter(method => method !== 'CONNECT')
@@ -229,6 +234,11 @@ async function openHost(desk: Desk, listen: RouterOptions['listen']): Promise<Ho
       void serve(desk, request.raw, reply.raw, request.originalUrl)
     },
   })
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   const tunnels = createTunnels(desk, app.server)
   app.server.on('upgrade', (req: http.IncomingMessage, socket: Socket, head: Buffer) =>
     tunnels.accept(req, socket, head),
@@ -236,7 +246,14 @@ async function openHost(desk: Desk, listen: RouterOptions['listen']): Promise<Ho
   await app.listen({ host: listen.host, port: listen.port })
   const { address, port } = app.server.address() as AddressInfo
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`
-  return { app, tunnels, address: { host: address, port, url } }
+  return {
+    app,
+    tunnels,
+    address: { host: address, port, url },
+    closeSilent() {
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
+    },
+  }
 }
 
 function isJwks(req: { readonly method?: string | undefined; readonly url?: string | undefined }) {
@@ -255,6 +272,8 @@ function createServer(
     keepAliveTimeout: limits.clientIdleMs,
     connectionsCheckingInterval: 1_000,
     noDelay: true,
+    // Checked with everything else, so that nothing behind such a request is served.
+    requireHostHeader: false,
   })
   server.maxHeadersCount = 0
   server.on('request', handler)
@@ -264,10 +283,12 @@ function createServer(
   return server
 }
 
-function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  // Bytes of a response may be on their way already: then nothing can be said any more.
-  const started = (socket as { _httpMessage?: { _headerSent?: boolean } })._httpMessage?._headerSent
-  if (socket.destroyed || !socket.writable || started) {
+// What can't be parsed is the end of its connection. It is answered where no other request is waiting for its answer: a
+// client must not take this 400 for that one's.
+function answerClientError(desk: Desk, error: NodeJS.ErrnoException, socket: Socket): void {
+  const current = desk.turns.current(socket)
+  const another = current !== undefined && (current.headersSent || current.req.complete)
+  if (socket.destroyed || !socket.writable || another) {
     socket.destroy()
     return
   }

@@ -6,14 +6,15 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 interface Line {
-  busy: boolean
+  current: ServerResponse | undefined
   readonly waiting: (() => void)[]
 }
 
 export interface Turns {
   /** Undefined: it is this request's turn now. Otherwise resolves when it is. The turn ends when the response closes. */
   take(socket: Socket, res: ServerResponse): Promise<void> | undefined
-  busy(socket: Socket): boolean
+  /** The response of the request whose turn it is. */
+  current(socket: Socket): ServerResponse | undefined
 }
 
 /** `most`: requests that may wait before the connection isn't read any more. */
@@ -21,9 +22,9 @@ export function createTurns(most: number): Turns {
   const lines = new WeakMap<Socket, Line>()
 
   const begin = (socket: Socket, line: Line, res: ServerResponse): void => {
-    line.busy = true
+    line.current = res
     res.once('close', () => {
-      line.busy = false
+      line.current = undefined
       const next = line.waiting.shift()
       if (line.waiting.length === most - 1) socket.resume()
       next?.()
@@ -32,9 +33,9 @@ export function createTurns(most: number): Turns {
 
   return {
     take(socket, res) {
-      const line = lines.get(socket) ?? { busy: false, waiting: [] }
+      const line = lines.get(socket) ?? { current: undefined, waiting: [] }
       lines.set(socket, line)
-      if (!line.busy && line.waiting.length === 0) {
+      if (!line.current && line.waiting.length === 0) {
         begin(socket, line, res)
         return undefined
       }
@@ -46,6 +47,6 @@ export function createTurns(most: number): Turns {
         })
       })
     },
-    busy: socket => lines.get(socket)?.busy ?? false,
+    current: socket => lines.get(socket)?.current,
   }
 }

@@ -29,7 +29,7 @@ export function createTunnels(desk: Desk, server: Server): Tunnels {
     accept(req, socket, head) {
       socket.on('error', () => socket.destroy())
       // A request before this one is still being answered on this socket, which Node has already let go of.
-      if (desk.turns.busy(socket)) {
+      if (desk.turns.current(socket)) {
         socket.destroy()
         return
       }

@@ -85,7 +85,7 @@ function listen(socket: Duplex, early: Buffer, leave: () => void): void {
   if (early.length > 0) receive(early)
 }
 
-/** Text, bytes and their continuations go back as they came; so fragments stay fragments (RFC 6455 §5.4). */
+/** Text and bytes go back as they came. */
 function answer(socket: Duplex, frame: Frame): void {
   if (frame.opcode === OPCODES.pong || socket.writableEnded) return
   if (frame.opcode === OPCODES.close) {

@@ -9,7 +9,15 @@ export interface Frame {
   readonly payload: Buffer
 }
 
-export const OPCODES = { text: 0x1, close: 0x8, ping: 0x9, pong: 0xa } as const
+export const OPCODES = {
+  continuation: 0x0,
+  text: 0x1,
+  binary: 0x2,
+  close: 0x8,
+  ping: 0x9,
+  pong: 0xa,
+} as const
+const KNOWN: ReadonlySet<number> = new Set(Object.values(OPCODES))
 /** Close codes of RFC 6455 §7.4.1. */
 export const CLOSE = { goingAway: 1001, protocolError: 1002, tooBig: 1009 } as const
 
@@ -37,7 +45,8 @@ export function acceptUpgrade(request: IncomingMessage, socket: Duplex): boolean
 }
 
 export function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+  socket.end(head, () => socket.destroy())
 }
 
 /** A frame as a server sends it: never masked. */
@@ -76,21 +85,37 @@ export class FrameError extends Error {
   }
 }
 
-/** Takes bytes as they come, gives the client's whole frames, unmasked. Throws FrameError. */
+/** Takes bytes as they come, gives the client's frames, unmasked, fragments joined. Throws FrameError. */
 export function frameReader(): (bytes: Buffer) => Frame[] {
+  const join = fragmentJoiner()
   let rest: Buffer = Buffer.alloc(0)
   return bytes => {
     rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
     const frames: Frame[] = []
     for (let head = readHead(rest); head && rest.length >= head.end; head = readHead(rest)) {
-      frames.push({
-        final: head.final,
-        opcode: head.opcode,
-        payload: unmask(rest.subarray(head.start, head.end), head.mask),
-      })
+      const payload = unmask(rest.subarray(head.start, head.end), head.mask)
+      const whole = join({ final: head.final, opcode: head.opcode, payload })
+      if (whole) frames.push(whole)
       rest = rest.subarray(head.end)
     }
     return frames
+  }
+}
+
+/** Only control frames may stand between the fragments of a message (RFC 6455 §5.4). */
+function fragmentJoiner(): (frame: Frame) => Frame | undefined {
+  let begun: Frame | undefined
+  return frame => {
+    if ((frame.opcode & 0x08) !== 0) return frame
+    if ((frame.opcode === OPCODES.continuation) !== (begun !== undefined)) {
+      throw new FrameError(CLOSE.protocolError)
+    }
+    const whole = begun
+      ? { ...begun, payload: Buffer.concat([begun.payload, frame.payload]) }
+      : frame
+    if (whole.payload.length > MAX_PAYLOAD_BYTES) throw new FrameError(CLOSE.tooBig)
+    begun = frame.final ? undefined : whole
+    return frame.final ? { ...whole, final: true } : undefined
   }
 }
 
@@ -114,6 +139,7 @@ function readHead(bytes: Buffer): Head | undefined {
   const extra = LENGTH_BYTES[short] ?? 0
   if (bytes.length < 2 + extra + 4) return undefined
   const length = extra === 0 ? short : Number(`0x${bytes.toString('hex', 2, 2 + extra)}`)
+  if (!KNOWN.has(first & 0x0f)) throw new FrameError(CLOSE.protocolError)
   const isControl = (first & 0x08) !== 0
   if (isControl && (length > 125 || (first & 0x80) === 0)) throw new FrameError(CLOSE.protocolError)
   if (length > MAX_PAYLOAD_BYTES) throw new FrameError(CLOSE.tooBig)

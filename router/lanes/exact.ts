@@ -236,7 +236,8 @@ class Passage {
   }
 
   #breakOff(): void {
-    if (this.#answer === undefined || this.#settled) return
+    // A complete answer may still be waiting for a slow client; its end will come.
+    if (this.#answer === undefined || this.#answer.complete || this.#settled) return
     const { res } = this.#c
     const status = this.#answer.statusCode ?? 0
     this.#settle({ kind: 'cut', status })
@@ -263,7 +264,9 @@ class Passage {
   #onClose(): void {
     this.#stopConnectTimer()
     this.#upload.stop()
-    this.#c.res.removeListener('close', this.#onClientClose)
+    // A complete answer that a slow client still reads is over when it has, or leaves.
+    const reading = this.#answer?.complete === true && !this.#settled
+    if (!reading) this.#c.res.removeListener('close', this.#onClientClose)
     if (this.#stale && !this.#clientGone) {
       this.#settle('stale')
       return
@@ -273,7 +276,6 @@ class Passage {
       this.#settle(failed(this.#timedOut ?? ROUTER_ERRORS.UPSTREAM_RESET, !this.#c.framing.bodied))
     }
     this.#breakOff()
-    this.#settle({ kind: 'gone' })
     this.#c.onEnded()
   }
 
