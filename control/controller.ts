@@ -89,7 +89,6 @@ export async function runController(options: ControllerOptions): Promise<boolean
     const failed = await recover(context, wiring.project.slices)
     for (const [slice, error] of failed)
       options.log.warn({ slice, err: error }, 'slice not settled yet')
-    if (failed.size < wiring.project.slices.length) await publisher.refresh()
     return failed
   }
 

@@ -66,3 +66,9 @@ export class Databases implements AsyncDisposable {
     }
   }
 }
+
+/** A session that may change what a database is made of, closed with its scope. `lockMs`: its longest wait for a lock. */
+export async function setupSession(url: string, lockMs = 0) {
+  const client = await connect({ url, applicationName: 'banyan setup', timeouts: { lockMs } })
+  return { client, [Symbol.asyncDispose]: () => client.end().catch(() => undefined) }
+}

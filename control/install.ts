@@ -4,7 +4,7 @@ import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
 import { COPIES, publicationOf } from '../model/stream.ts'
 import { type DatabaseUrls, qualified, roleOf, type Wiring } from '../model/wiring.ts'
-import { connect } from '../postgres/connection.ts'
+import { setupSession } from './databases.ts'
 import { installGate, publish, publishCensus } from '../postgres/gate-install.ts'
 import { quote, quoteRelation } from '../postgres/sql.ts'
 import { legacyMigrations } from '../migrations/legacy/ownership.ts'
@@ -34,7 +34,7 @@ export async function installSlice(
 async function installLegacy(wiring: Wiring, slice: Slice, number: number): Promise<void> {
   const { legacy } = wiring
   await migrateUp(legacy.setup, legacyMigrations(rolesOf(legacy)))
-  await using session = await setup(legacy.setup)
+  await using session = await setupSession(legacy.setup, LOCK_TIMEOUT_MS)
   const relations = Object.keys(slice.tables).map(qualified)
   await installGate(session.client, {
     slice: slice.name,
@@ -60,7 +60,7 @@ async function installService(
   urls: DatabaseUrls,
 ): Promise<void> {
   await migrateUp(urls.setup, serviceMigrations(rolesOf(urls)))
-  await using session = await setup(urls.setup)
+  await using session = await setupSession(urls.setup, LOCK_TIMEOUT_MS)
   const applyRole = roleOf(urls.apply)
   await installGate(session.client, {
     slice: slice.name,
@@ -102,13 +102,4 @@ async function runTriggers(client: pg.ClientBase, slice: Slice): Promise<void> {
 
 function rolesOf(urls: DatabaseUrls): { apply: string; capture: string } {
   return { apply: roleOf(urls.apply), capture: roleOf(urls.capture) }
-}
-
-async function setup(url: string) {
-  const client = await connect({
-    url,
-    applicationName: 'banyan setup',
-    timeouts: { lockMs: LOCK_TIMEOUT_MS },
-  })
-  return { client, [Symbol.asyncDispose]: () => client.end().catch(() => undefined) }
 }

@@ -5,11 +5,10 @@ import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
 import { STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
-import { connect } from '../postgres/connection.ts'
 import { runCutover } from './cutover-runner.ts'
 import type { CutoverRun } from './cutover-run.ts'
 import { acknowledged } from './cutover-steps.ts'
-import type { Databases } from './databases.ts'
+import { type Databases, setupSession } from './databases.ts'
 import { decideFlip } from './flip.ts'
 import { gatherFacts } from './gather.ts'
 import { installSlice } from './install.ts'
@@ -108,11 +107,6 @@ async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): 
 
 /** What became of the epoch isn't known here: whoever settles reads it in the databases. */
 class Unsettled extends Error {}
-
-async function setupSession(url: string) {
-  const client = await connect({ url, applicationName: 'banyan setup' })
-  return { client, [Symbol.asyncDispose]: () => client.end().catch(() => undefined) }
-}
 
 async function refused(
   context: PerformContext,

@@ -58,6 +58,8 @@ async function recoverSlice(
   if (epoch !== undefined) {
     const settled = await settle(settlementOf(slice, { legacy, service }, options.headroom), epoch)
     await record(options, slice, fact, flip, epoch, settled)
+    // The hold was the epoch's: routers send what they parked to whoever owns the tables now.
+    await options.publisher.release(slice.name)
     if (!settled.complete) throw new Error(`the database of "${slice.service}" is away`)
   } else if (flip) {
     // It moved no ownership: only its table may be missing, and that one is published anew anyway.

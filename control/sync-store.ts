@@ -104,9 +104,7 @@ async function cascades(
       const parent = qualified(key.parentTable)
       const child = qualified(key.table)
       if (!tables.includes(parent) || tables.includes(child) || key.columns.length !== 1) continue
-      const owner = wiring.project.slices.find(
-        slice => slice.name !== undefined && owns(slice, database, child),
-      )
+      const owner = wiring.project.slices.find(slice => owns(slice, database, child))
       const asking = wiring.project.slices.find(slice => owns(slice, database, parent))
       const crossing = asking && database === 'legacy' ? crossingKeys(asking, [key])[0] : undefined
       const onDelete = crossing

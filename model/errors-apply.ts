@@ -20,6 +20,12 @@ export const APPLY_ERRORS = defineErrors({
     status: 409,
     exit: 5,
   },
+  SERVICE_OWNS: {
+    message: 'the stream %s has no beginning on record, and legacy does not own the tables',
+    hint: 'nothing was copied or emptied: the control database has lost what it knew, a person must look; see `banyan status`',
+    status: 409,
+    exit: 5,
+  },
   VALUE_MISSING: {
     message: '%s: the stream did not send the column %s of a new row',
     hint: 'nothing was written; set REPLICA IDENTITY FULL on the table, then `banyan back <slice> legacy`',

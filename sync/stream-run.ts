@@ -2,23 +2,21 @@
 import { randomUUID } from 'node:crypto'
 import { Closers } from '../model/closers.ts'
 import { BanyanError, must } from '../model/errors.ts'
-import { completeMapping, type TableMapping, type TableRenames } from '../model/mapping.ts'
 import { pause } from '../model/pause.ts'
-import { formatLsn, type Lsn } from '../model/position.ts'
+import type { Lsn } from '../model/position.ts'
 import type { Side } from '../model/stage.ts'
-import { CENSUS_PUBLICATION, COPIES, formatStream, publicationOf, slotOf } from '../model/stream.ts'
-import { type DatabaseUrls, qualified, type Wiring } from '../model/wiring.ts'
+import { CENSUS_PUBLICATION, formatStream, publicationOf, slotOf } from '../model/stream.ts'
+import type { Wiring } from '../model/wiring.ts'
 import { readCatalog, rowKey } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
-import { acceptFingerprint, readDecision, type Verdict } from '../postgres/gate.ts'
+import { readDecision, type Verdict } from '../postgres/gate.ts'
 import { openStream } from '../postgres/replication.ts'
 import { overdue, settle, type Settlement } from '../postgres/settle.ts'
-import { createSlot, dropSlot } from '../postgres/slot.ts'
 import { Applier } from './apply/applier.ts'
 import type { AppliedTable } from './apply/table.ts'
 import { Writer } from './apply/writer.ts'
 import type { StreamTask } from './plan.ts'
-import { copySlice } from './snapshot/copy-slice.ts'
+import { beginStream, mappingsOf, sidesOf } from './stream-begin.ts'
 import type { SyncStore } from './store.ts'
 import type { ComparedTable } from './verify/table.ts'
 import { TouchedKeys } from './verify/touched.ts'
@@ -38,23 +36,10 @@ export interface StreamContext {
   ) => Settlement
 }
 
-/** How long a dead slot may be in the way of a new one, milliseconds. */
-const DROP_MS = 10_000
 /** How often an undecided epoch is looked at. */
 const DECISION_LOOK_MS = 20
 /** How often a verification that was asked for is looked for. */
 const VERIFY_LOOK_MS = 200
-
-export interface StreamSides {
-  readonly source: DatabaseUrls
-  readonly target: DatabaseUrls
-}
-
-export function sidesOf(task: StreamTask, wiring: Wiring): StreamSides {
-  const urls = (database: string): DatabaseUrls =>
-    database === 'legacy' ? wiring.legacy : must(wiring.services[database], database)
-  return { source: urls(task.stream.from), target: urls(task.stream.to) }
-}
 
 /** One attempt; throws coded errors, after which the caller tries again or stops. */
 export async function runStream(
@@ -82,7 +67,7 @@ export async function runStream(
   const [from, to] = task.stream.from === 'legacy' ? [legacy, service] : [service, legacy]
   const mappings = await mappingsOf(task, wiring, from, to)
   if (!(await store.streaming(name)))
-    await begin(context, task, sides, mappings, { from, to }, signal)
+    await beginStream(context, task, sides, mappings, { from, to }, signal)
 
   const facts = await readCatalog(
     from,
@@ -180,139 +165,20 @@ export async function runStream(
           tables: compared,
           slot: `${slot}_verify`,
           signal: stop,
+          atPosition: () => touched.mark(),
           set: next => (barrier = next),
         })
+        // The stream ended under it (a stage changed, a session died): its next run takes the request up.
+        if (stop.aborted) return
         for (const id of ids) await store.verified(id, result).catch(() => undefined)
-        if ('tables' in result) touched.clear()
+        const clean =
+          'tables' in result &&
+          result.tables.every(each => each.missing + each.extra + each.different === 0)
+        if (clean) touched.forget()
       }
       await pause(VERIFY_LOOK_MS, stop)
     }
   }
-}
-
-/** From nothing: the forward stream and read copies begin with a copy, the reverse stream with an empty slot after it. */
-async function begin(
-  { store, wiring }: StreamContext,
-  task: StreamTask,
-  sides: StreamSides,
-  mappings: readonly TableMapping[],
-  sessions: { from: Awaited<ReturnType<typeof connect>>; to: Awaited<ReturnType<typeof connect>> },
-  signal: AbortSignal,
-): Promise<void> {
-  const { stream } = task
-  const name = formatStream(stream)
-  const slice = task.slice?.name ?? null
-  const slot = slotOf(stream)
-  const url = sides.source.capture
-  let start: Lsn
-  if (stream.from === 'legacy') {
-    await store.state(name, slice, 'copying')
-    const result = await copySlice({
-      source: url,
-      target: sides.target.apply,
-      analyze: sides.target.setup,
-      tables: mappings,
-      slot,
-      workers: wiring.project.banyan.limits.copyWorkers,
-      restart: true,
-      signal,
-      onProgress: progress => {
-        const total = { total: Number(progress.estimatedRows ?? progress.rows) }
-        void store
-          .state(name, slice, 'copying', { copied: progress.rows, ...total })
-          .catch(() => undefined)
-      },
-    })
-    start = result.consistentPoint
-    const rows = [...result.rows.values()].reduce((a, b) => a + b, 0)
-    await store.state(name, slice, 'copying', { copied: rows, total: rows })
-  } else {
-    // After the copy, or it would decode and spill all of it.
-    const forward = formatStream({ from: 'legacy', to: task.service, what: stream.what })
-    while (!(await store.streaming(forward))) {
-      await pause(VERIFY_LOOK_MS, signal)
-      signal.throwIfAborted()
-    }
-    const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
-    await dropSlot({ url, slot, signal: stop })
-    start = (await createSlot({ url, slot, signal })).consistentPoint
-  }
-  await sessions.to.query(
-    `INSERT INTO banyan.progress (stream, worker, position) VALUES ($1, $2, $3)
-     ON CONFLICT (stream) DO UPDATE SET worker = $2, position = $3`,
-    // One less: a commit record may start exactly there, and it is the stream's.
-    [name, randomUUID(), formatLsn((start - 1n) as Lsn)],
-  )
-  if (stream.what !== COPIES) {
-    await acceptFingerprint(sessions.from, stream.what)
-    await acceptFingerprint(sessions.to, stream.what)
-  }
-}
-
-/** Stops a stream for good: its slot, its progress and what is known of it. */
-export async function endStream(
-  context: StreamContext,
-  task: StreamTask,
-  signal: AbortSignal,
-): Promise<void> {
-  const sides = sidesOf(task, context.wiring)
-  const name = formatStream(task.stream)
-  const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
-  await dropSlot({ url: sides.source.capture, slot: slotOf(task.stream), signal: stop })
-  const target = await connect({
-    url: sides.target.apply,
-    applicationName: `banyan ${name}`,
-    signal,
-  })
-  try {
-    await target.query('DELETE FROM banyan.progress WHERE stream = $1', [name])
-  } finally {
-    await target.end()
-  }
-  await context.store.forget(name)
-}
-
-async function mappingsOf(
-  task: StreamTask,
-  wiring: Wiring,
-  from: Awaited<ReturnType<typeof connect>>,
-  to: Awaited<ReturnType<typeof connect>>,
-): Promise<TableMapping[]> {
-  const wanted = renamesOf(task, wiring)
-  const source = await readCatalog(
-    from,
-    wanted.map(each => each.table),
-  )
-  const target = await readCatalog(
-    to,
-    wanted.map(each => each.to),
-  )
-  return wanted.map(each =>
-    completeMapping(
-      each,
-      must(source.get(each.table), each.table).columns,
-      must(target.get(each.to), each.to).columns,
-    ),
-  )
-}
-
-/** By the direction of the stream: in reverse the service's names come first. */
-export function renamesOf(task: StreamTask, wiring: Wiring): TableRenames[] {
-  if (!task.slice) {
-    const copies = must(wiring.project.banyan.services[task.service], task.service).copies
-    return copies.map(qualified).map(table => ({ table, to: table, renames: new Map() }))
-  }
-  return Object.entries(task.slice.tables).map(([name, { to, columns }]) => {
-    const pairs = Object.entries(columns)
-    if (task.stream.from === 'legacy') {
-      return { table: qualified(name), to: qualified(to), renames: new Map(pairs) }
-    }
-    return {
-      table: qualified(to),
-      to: qualified(name),
-      renames: new Map(pairs.map(([a, b]) => [b, a])),
-    }
-  })
 }
 
 function typeOf(

@@ -3,7 +3,8 @@ import { BanyanError } from '../model/errors.ts'
 import { pause } from '../model/pause.ts'
 import { formatStream, parseStream } from '../model/stream.ts'
 import { type StreamTask, wantedStreams } from './plan.ts'
-import { endStream, problemOf, runStream, type StreamContext } from './stream-run.ts'
+import { endStream } from './stream-begin.ts'
+import { problemOf, runStream, type StreamContext } from './stream-run.ts'
 
 /** How often the stages are read. */
 const LOOK_MS = 200

@@ -30,6 +30,8 @@ export async function transact<T>(
   }
 }
 
+const RETRY_MS = 250
+
 /** Hears topics until disposed. A lost connection is opened again, and then every topic counts as changed. */
 export class Ear implements AsyncDisposable {
   readonly #url: string
@@ -75,9 +77,7 @@ export class Ear implements AsyncDisposable {
     })
     this.#client = client
     client.on('error', () => undefined)
-    client.on('end', () => {
-      if (!this.#closed) this.#retry = setTimeout(() => void this.#open(), 250)
-    })
+    client.on('end', () => this.#again())
     client.on('notification', message => this.#tell(message.payload as Topic))
     try {
       await client.connect()
@@ -85,13 +85,17 @@ export class Ear implements AsyncDisposable {
       this.#tell('all')
     } catch {
       await client.end().catch(() => undefined)
-      // 'end' isn't emitted for a connection that never was
-      if (!this.#closed && this.#retry === undefined) {
-        this.#retry = setTimeout(() => void this.#open(), 250)
-      }
-      return
+      this.#again() // a connection that never was may not say that it ended
     }
-    this.#retry = undefined
+  }
+
+  /** Once, however many events say that the connection is gone. */
+  #again(): void {
+    if (this.#closed || this.#retry !== undefined) return
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined
+      void this.#open()
+    }, RETRY_MS)
   }
 
   #tell(topic: Topic | 'all'): void {

@@ -20,9 +20,14 @@ export interface VerifyOptions {
   /** A slot that lives as long as the source's snapshot is taken. */
   readonly slot: string
   readonly signal: AbortSignal
+  /** Called while the applier stands at the position that is compared. */
+  readonly atPosition: () => void
   /** Gives the applier its barrier, or takes it away. */
   readonly set: (barrier: Barrier | undefined) => void
 }
+
+/** How long the slot may be in the way of its own end, milliseconds. */
+const DROP_MS = 10_000
 
 const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 
@@ -48,7 +53,11 @@ export async function verifySlice(
     }
     const source = await session(sides.source.capture)
     const target = await session(sides.target.capture)
-    await dropSlot({ url, slot: options.slot, signal })
+    // However it ends: a slot that nobody reads holds the source's WAL for ever.
+    const dropped = () =>
+      dropSlot({ url, slot: options.slot, signal: AbortSignal.timeout(DROP_MS) })
+    await dropped()
+    opened.defer(dropped)
     // The stream stands still first: were it running, it could be past the position before anybody knows it.
     await stop(options, LSN_ZERO, async () => {
       const pin = await createSlotWithSnapshot({ url, slot: options.slot, signal })
@@ -61,9 +70,10 @@ export async function verifySlice(
       stop(options, at, async () => {
         await target.query(BEGIN)
         await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
+        options.atPosition()
       }),
     )
-    await dropSlot({ url, slot: options.slot, signal })
+    await dropped()
     const tables: TableResult[] = []
     for (const table of options.tables) tables.push(await compareTable(source, target, table))
     return { tables, ms: performance.now() - started }
@@ -76,23 +86,20 @@ export async function verifySlice(
   }
 }
 
-/** Lets the applier come to `at`, and does `work` while it stands there. */
+/** Lets the applier come to `at`, and does `work` while it stands there. Rejects when the signal aborts, before or after. */
 function stop<T>(options: VerifyOptions, at: Lsn, work: () => Promise<T>): Promise<T> {
+  const { signal, set } = options
   return new Promise((resolve, reject) => {
-    options.signal.addEventListener('abort', () => reject(options.signal.reason as Error), {
-      once: true,
-    })
-    options.set({
+    const abort = () => reject(new Error('the stream ended'))
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort, { once: true })
+    set({
       at,
-      reached: async () => {
-        try {
-          resolve(await work())
-        } catch (error) {
-          reject(error instanceof Error ? error : new Error(String(error)))
-        }
-        // The next stop is set before the applier goes on.
-        options.set(undefined)
-        await Promise.resolve()
+      async reached() {
+        // Taken away first: whoever waits for `work` may set the next stop before the applier goes on.
+        set(undefined)
+        await work().then(resolve, reject)
+        signal.removeEventListener('abort', abort)
       },
     })
   })

@@ -9,7 +9,9 @@ const KEYS_MAX = 20_000
 
 export class TouchedKeys {
   readonly #tables: ReadonlyMap<string, ComparedTable>
-  readonly #keys = new Map<string, Map<string, readonly string[]>>()
+  #keys = new Map<string, Map<string, readonly string[]>>()
+  /** Written before the position of a verification that hasn't ended well. */
+  #older = new Map<string, Map<string, readonly string[]>>()
   #forgotten = 0
 
   constructor(tables: readonly ComparedTable[]) {
@@ -26,9 +28,22 @@ export class TouchedKeys {
     }
   }
 
-  clear(): void {
-    this.#keys.clear()
+  /** A verification's position is now: what was written until here is what it will vouch for. */
+  mark(): void {
+    this.#older = this.#all()
+    this.#keys = new Map()
+  }
+
+  /** Everything until the mark is proved equal. What came later is remembered. */
+  forget(): void {
+    this.#older = new Map()
     this.#forgotten = 0
+  }
+
+  /** Everything is proved equal: both sides stand still. */
+  clear(): void {
+    this.mark()
+    this.forget()
   }
 
   /** Compares them; both sides stand still, and that is the caller's to know. */
@@ -37,7 +52,7 @@ export class TouchedKeys {
     target: pg.ClientBase,
   ): Promise<{ keys: number; differences: number; forgotten: number; named: string[] }> {
     const total = { keys: 0, differences: 0, forgotten: this.#forgotten, named: [] as string[] }
-    for (const [name, keys] of this.#keys) {
+    for (const [name, keys] of this.#all()) {
       const table = this.#tables.get(name)!
       const wanted = [...keys.values()]
       const [mine, other] = await Promise.all([
@@ -50,6 +65,13 @@ export class TouchedKeys {
       total.named.push(...found.keys.map(key => `${name} ${key}`))
     }
     return total
+  }
+
+  #all(): Map<string, Map<string, readonly string[]>> {
+    const all = new Map(this.#older)
+    for (const [table, keys] of this.#keys)
+      all.set(table, new Map([...(all.get(table) ?? []), ...keys]))
+    return all
   }
 
   #remember(table: string, key: readonly string[]): void {

@@ -1,0 +1,177 @@
+/** How a stream begins (from nothing, by a copy or an empty slot) and how it ends for good. */
+import { randomUUID } from 'node:crypto'
+import type pg from 'pg'
+import { BanyanError, must } from '../model/errors.ts'
+import { APPLY_ERRORS } from '../model/errors-apply.ts'
+import { completeMapping, type TableMapping, type TableRenames } from '../model/mapping.ts'
+import { pause } from '../model/pause.ts'
+import { formatLsn, type Lsn } from '../model/position.ts'
+import { COPIES, formatStream, slotOf, type StreamName } from '../model/stream.ts'
+import { type DatabaseUrls, qualified, type Wiring } from '../model/wiring.ts'
+import { readCatalog } from '../postgres/catalog.ts'
+import { connect } from '../postgres/connection.ts'
+import { acceptFingerprint, readGate } from '../postgres/gate.ts'
+import { createSlot, dropSlot } from '../postgres/slot.ts'
+import type { StreamTask } from './plan.ts'
+import { copySlice } from './snapshot/copy-slice.ts'
+import type { SyncStore } from './store.ts'
+
+export interface BeginContext {
+  readonly wiring: Wiring
+  readonly store: SyncStore
+}
+
+/** How long a dead slot may be in the way of a new one, milliseconds. */
+const DROP_MS = 10_000
+/** How often a reverse stream looks whether the first copy is complete. */
+const FORWARD_LOOK_MS = 200
+
+export interface StreamSides {
+  readonly source: DatabaseUrls
+  readonly target: DatabaseUrls
+}
+
+export function sidesOf(task: StreamTask, wiring: Wiring): StreamSides {
+  const urls = (database: string): DatabaseUrls =>
+    database === 'legacy' ? wiring.legacy : must(wiring.services[database], database)
+  return { source: urls(task.stream.from), target: urls(task.stream.to) }
+}
+
+/** From nothing: the forward stream and read copies begin with a copy, the reverse stream with an empty slot after it. */
+export async function beginStream(
+  { store, wiring }: BeginContext,
+  task: StreamTask,
+  sides: StreamSides,
+  mappings: readonly TableMapping[],
+  sessions: { from: pg.ClientBase; to: pg.ClientBase },
+  signal: AbortSignal,
+): Promise<void> {
+  const { stream } = task
+  const name = formatStream(stream)
+  const slice = task.slice?.name ?? null
+  const slot = slotOf(stream)
+  const url = sides.source.capture
+  await mustBeLegacys(stream, sessions)
+  let start: Lsn
+  if (stream.from === 'legacy') {
+    await store.state(name, slice, 'copying')
+    const result = await copySlice({
+      source: url,
+      target: sides.target.apply,
+      analyze: sides.target.setup,
+      tables: mappings,
+      slot,
+      workers: wiring.project.banyan.limits.copyWorkers,
+      restart: true,
+      signal,
+      onProgress: progress => {
+        const total = { total: Number(progress.estimatedRows ?? progress.rows) }
+        void store
+          .state(name, slice, 'copying', { copied: progress.rows, ...total })
+          .catch(() => undefined)
+      },
+    })
+    start = result.consistentPoint
+    const rows = [...result.rows.values()].reduce((a, b) => a + b, 0)
+    await store.state(name, slice, 'copying', { copied: rows, total: rows })
+  } else {
+    // After the copy, or it would decode and spill all of it.
+    const forward = formatStream({ from: 'legacy', to: task.service, what: stream.what })
+    while (!(await store.streaming(forward))) {
+      await pause(FORWARD_LOOK_MS, signal)
+      signal.throwIfAborted()
+    }
+    const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
+    await dropSlot({ url, slot, signal: stop })
+    start = (await createSlot({ url, slot, signal })).consistentPoint
+  }
+  await sessions.to.query(
+    `INSERT INTO banyan.progress (stream, worker, position) VALUES ($1, $2, $3)
+     ON CONFLICT (stream) DO UPDATE SET worker = $2, position = $3`,
+    // One less: a commit record may start exactly there, and it is the stream's.
+    [name, randomUUID(), formatLsn((start - 1n) as Lsn)],
+  )
+  if (stream.what !== COPIES) {
+    await acceptFingerprint(sessions.from, stream.what)
+    await acceptFingerprint(sessions.to, stream.what)
+  }
+}
+
+/**
+ * Invariant: a stream begins only while legacy owns the tables. Later, a copy would empty the owner's tables, and a new
+ * slot would leave out what the owner has committed: a control database that forgot is no reason for either.
+ */
+async function mustBeLegacys(
+  stream: StreamName,
+  { from, to }: { from: pg.ClientBase; to: pg.ClientBase },
+): Promise<void> {
+  if (stream.what === COPIES) return
+  const gate = await readGate(stream.from === 'legacy' ? from : to, stream.what)
+  if (!gate?.open) throw new BanyanError(APPLY_ERRORS.SERVICE_OWNS, [formatStream(stream)])
+}
+
+/** Stops a stream for good: its slot, its progress and what is known of it. */
+export async function endStream(
+  context: BeginContext,
+  task: StreamTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const sides = sidesOf(task, context.wiring)
+  const name = formatStream(task.stream)
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
+  await dropSlot({ url: sides.source.capture, slot: slotOf(task.stream), signal: stop })
+  const target = await connect({
+    url: sides.target.apply,
+    applicationName: `banyan ${name}`,
+    signal,
+  })
+  try {
+    await target.query('DELETE FROM banyan.progress WHERE stream = $1', [name])
+  } finally {
+    await target.end()
+  }
+  await context.store.forget(name)
+}
+
+export async function mappingsOf(
+  task: StreamTask,
+  wiring: Wiring,
+  from: pg.ClientBase,
+  to: pg.ClientBase,
+): Promise<TableMapping[]> {
+  const wanted = renamesOf(task, wiring)
+  const source = await readCatalog(
+    from,
+    wanted.map(each => each.table),
+  )
+  const target = await readCatalog(
+    to,
+    wanted.map(each => each.to),
+  )
+  return wanted.map(each =>
+    completeMapping(
+      each,
+      must(source.get(each.table), each.table).columns,
+      must(target.get(each.to), each.to).columns,
+    ),
+  )
+}
+
+/** By the direction of the stream: in reverse the service's names come first. */
+function renamesOf(task: StreamTask, wiring: Wiring): TableRenames[] {
+  if (!task.slice) {
+    const copies = must(wiring.project.banyan.services[task.service], task.service).copies
+    return copies.map(qualified).map(table => ({ table, to: table, renames: new Map() }))
+  }
+  return Object.entries(task.slice.tables).map(([name, { to, columns }]) => {
+    const pairs = Object.entries(columns)
+    if (task.stream.from === 'legacy') {
+      return { table: qualified(name), to: qualified(to), renames: new Map(pairs) }
+    }
+    return {
+      table: qualified(to),
+      to: qualified(name),
+      renames: new Map(pairs.map(([a, b]) => [b, a])),
+    }
+  })
+}

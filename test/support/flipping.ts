@@ -1,0 +1,71 @@
+/** What a test asks of a moving slice: flip it, wait until it is in step, verify it, compare both sides. */
+import { readFlips, requestFlip } from '../../control/store/flips.ts'
+import { readSlices } from '../../control/store/slices.ts'
+import { readStreams } from '../../control/store/streams.ts'
+import { readVerification, requestVerification } from '../../control/store/verifications.ts'
+import type { WantedStage } from '../../model/slice-file.ts'
+import { query } from './cluster.ts'
+import type { MovingSlice } from './moving-slice.ts'
+
+const never = new AbortController().signal
+
+export async function until(
+  moving: MovingSlice,
+  what: string,
+  test: () => Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + 15_000
+  while (!(await test())) {
+    if (performance.now() > deadline) {
+      throw new Error(`never: ${what} ${JSON.stringify(await readStreams(moving.store))}`)
+    }
+    await moving.ear.heard(['flip', 'stream', 'slice', 'verification'], 20, never)
+  }
+}
+
+export async function flip(moving: MovingSlice, to: WantedStage, percent = 0) {
+  const [fact] = await readSlices(moving.store.pool)
+  const id = await requestFlip(moving.store, {
+    slice: 'visits',
+    from: fact!.stage,
+    to,
+    percent,
+    actor: 'tester',
+    kind: 'flip',
+  })
+  moving.want(to)
+  const read = async () => (await readFlips(moving.store, { id, limit: 1 }))[0]!
+  await until(moving, `flip to ${to}`, async () => (await read()).endedAtMs !== null)
+  return read()
+}
+
+export async function inStep(moving: MovingSlice): Promise<void> {
+  await until(moving, 'in step', async () => {
+    const streams = await readStreams(moving.store)
+    return (
+      streams.length === 3 &&
+      streams.every(each => each.state === 'streaming' && each.position !== null)
+    )
+  })
+}
+
+export async function verify(moving: MovingSlice) {
+  const id = await requestVerification(moving.store, 'visits', 'tester')
+  const read = async () => (await readVerification(moving.store, id))!
+  await until(moving, 'verified', async () => (await read()).endedAtMs !== null)
+  return read()
+}
+
+export const same = async (moving: MovingSlice) => {
+  const legacy = await query(
+    moving.legacy,
+    `SELECT md5(string_agg(v::text, ',' ORDER BY id)) AS v,
+    (SELECT md5(string_agg(s::text, ',' ORDER BY room, at)) FROM seats s) AS s FROM visits v`,
+  )
+  const service = await query(
+    moving.service,
+    `SELECT md5(string_agg(v::text, ',' ORDER BY id)) AS v,
+    (SELECT md5(string_agg(s::text, ',' ORDER BY room, at)) FROM seats s) AS s FROM visit v`,
+  )
+  return JSON.stringify(legacy) === JSON.stringify(service)
+}
