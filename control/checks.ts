@@ -24,7 +24,10 @@ const heard: Check = facts =>
     .filter(stream => stream.silentMs === null || stream.silentMs > facts.silentMaxMs)
     .map(stream => ({
       code: 'STREAM_SILENT',
-      message: `nothing was heard of the stream ${stream.name} for ${seconds(stream.silentMs)}`,
+      message:
+        stream.silentMs === null
+          ? `nothing was ever heard of the stream ${stream.name}`
+          : `nothing was heard of the stream ${stream.name} for ${seconds(stream.silentMs)}`,
       hint: 'start a worker: banyan run sync',
     }))
 
@@ -46,8 +49,12 @@ const ready: Check = facts =>
         hint: `start it, then run the same command again`,
       }
 
-const verified: Check = ({ slice, verification, limits }) => {
+const verified: Check = ({ slice, verification, outdated, limits }) => {
   const hint = `banyan verify ${slice}`
+  if (outdated !== null) {
+    const message = `the last verification doesn't count any more: ${outdated}`
+    return { code: 'VERIFY_STALE', message, hint }
+  }
   if (verification === null) {
     return { code: 'VERIFY_MISSING', message: 'the two sides were never compared', hint }
   }
@@ -70,8 +77,8 @@ const answered: Check = facts =>
 const writers: Check = facts =>
   facts.foreignWriters.map(writer => ({
     code: 'FOREIGN_WRITER',
-    message: `${writer.name} writes the tables around the routes, about ${writer.perDay} times a day; that will be refused`,
-    hint: `give it another way, or say that you know: writers: { ${writer.name}: waived } in slices/${facts.slice}.yaml`,
+    message: `${writer.name} writes the tables around the routes, about ${writer.perDay === 1 ? 'once' : `${writer.perDay} times`} a day; that will be refused`,
+    hint: `give it another way, or say that you know: writers: { ${yamlKey(writer.name)}: waived } in slices/${facts.slice}.yaml`,
   }))
 
 const routers: Check = facts => {
@@ -96,7 +103,7 @@ const noRogue: Check = facts =>
     ? null
     : {
         code: 'ROGUE_WRITES',
-        message: `${facts.rogueWrites} writes went around the gate on the side that isn't the owner`,
+        message: `${facts.rogueWrites === 1 ? '1 write' : `${facts.rogueWrites} writes`} went round the gate on the side that isn't the owner`,
         hint: `look at them: banyan status ${facts.slice}; then banyan doctor --accept ${facts.slice}`,
       }
 
@@ -124,7 +131,7 @@ export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
   sync: [forwardFrom('legacy', owning(preflight))],
   shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
   canary: [
-    forwardFrom('shadow', ready, owning(inStep, heard, lag)),
+    forwardFrom('shadow', ready, owning(inStep, heard)),
     forwardFrom('moved', ...BACK_FROM_MOVED),
   ],
   moved: TO_OWN,
@@ -138,9 +145,15 @@ function forwardFrom(from: Stage, ...checks: Check[]): Check {
 }
 
 function seconds(ms: number | null): string {
-  return ms === null ? 'ever' : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+  if (ms === null) return '?'
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 
 function hours(ms: number): string {
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`
+}
+
+/** An application may call itself anything. */
+function yamlKey(name: string): string {
+  return /^[a-z_][\w.*-]*$/i.test(name) ? name : JSON.stringify(name)
 }

@@ -1,17 +1,21 @@
 /** The decision, and the only writer of stages: reads files (intent), obeys requests and brakes, writes facts. */
-import type { LoadedProject } from '../model/project.ts'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import type { LoadedProject, Slice } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
-import { Databases } from './databases.ts'
+import { readLoosened } from './crossing-facts.ts'
+import { Databases, setupSession } from './databases.ts'
+import { restoreKeys } from './loosen.ts'
 import { buildOrders } from './orders.ts'
 import { performFlip } from './perform.ts'
 import { Publisher } from './publisher.ts'
-import { reconcile } from './reconcile.ts'
+import { lostSlices, reconcile, wantedOf } from './reconcile.ts'
 import { recover } from './recover.ts'
 import { beat, takeLease } from './lease.ts'
 import { type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
-import { wantSlices } from './store/slices.ts'
+import { readSlices, wantSlices } from './store/slices.ts'
 import type { Ear, Store } from './store/store.ts'
 
 export interface ControllerLog {
@@ -37,7 +41,10 @@ export interface ControllerOptions {
 
 const LOOK_MS = 1_000
 
-/** Runs until the signal aborts. Returns false where another controller holds the lease and `standby` is off. */
+/**
+ * Runs until the signal aborts. Returns false where another controller holds the lease and `standby` is off.
+ * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion.
+ */
 export async function runController(options: ControllerOptions): Promise<boolean> {
   const lease = await takeLease(options.store, {
     configPath: options.wiring.configPath,
@@ -47,21 +54,26 @@ export async function runController(options: ControllerOptions): Promise<boolean
   if (!lease) return false
   await using _lease = lease
   const signal = AbortSignal.any([options.signal, lease.lost])
+  const gone = await lost(options.wiring)
+  if (gone.length > 0) throw new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [gone.join(', ')])
   let wiring = options.wiring
   const publisher = new Publisher(options.store, () => wiring.project)
   await using databases = new Databases(() => wiring)
-  const running = new Map<number, Promise<void>>()
+  const running = new Map<string, Promise<void>>()
   await append(options.store.pool, { actor: 'controller', slice: null, kind: 'controller started' })
-  await wantSlices(options.store, wantedOf(wiring))
-  let unsettled = await settleAll()
+  await wantSlices(options.store, wantedOf(wiring.project))
+  let unsettled = await settle(wiring.project.slices)
   let published = tableOf(wiring)
   await publisher.refresh()
 
   while (!signal.aborted) {
     const heard = options.ear.heard(['flip', 'slice'], LOOK_MS, signal)
+    // Asked for before the files are read: a flip is never judged by older files than whoever asked for it had.
+    const asked = await readFlips(options.store, { open: true, limit: 100 })
     const loaded = await options.load()
-    if (loaded.wiring) wiring = loaded.wiring
-    await wantSlices(options.store, wantedOf(wiring))
+    const missing = loaded.wiring ? await lost(loaded.wiring) : []
+    if (loaded.wiring && missing.length === 0) wiring = loaded.wiring
+    await wantSlices(options.store, wantedOf(wiring.project))
     if (tableOf(wiring) !== published) {
       published = tableOf(wiring)
       await publisher.refresh()
@@ -69,33 +81,52 @@ export async function runController(options: ControllerOptions): Promise<boolean
     const problems = loaded.diagnostics.map(
       each => `${each.file}:${each.line}:${each.column} ${each.message}`,
     )
+    for (const name of missing) {
+      problems.push(new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [name]).message)
+    }
     await beat(options.store, problems)
-    if (unsettled.size > 0) unsettled = await settleAll()
-    await reconcile(options.store)
-    await startFlips()
-    if (options.untilIdle && running.size === 0) break
+    if (unsettled.size > 0) {
+      unsettled = await settle(wiring.project.slices.filter(slice => unsettled.has(slice.name)))
+    }
+    const more = await reconcile(options.store)
+    startFlips(asked)
+    if (options.untilIdle && running.size === 0 && more === 0) break
     await heard
   }
   await Promise.allSettled(running.values())
   return true
 
-  async function settleAll() {
+  async function lost({ project }: Wiring): Promise<string[]> {
+    const facts = await readSlices(options.store.pool)
+    return lostSlices(project, facts).map(fact => fact.name)
+  }
+
+  async function settle(slices: readonly Slice[]): Promise<Map<string, unknown>> {
     const context = {
       store: options.store,
       databases,
       publisher,
       headroom: wiring.project.banyan.limits.sequenceHeadroom,
     }
-    const failed = await recover(context, wiring.project.slices)
+    const failed = await recover(context, slices)
     for (const [slice, error] of failed)
       options.log.warn({ slice, err: error }, 'slice not settled yet')
+    if (failed.size === 0)
+      await keysHome().catch(note => options.log.warn({ err: note as Error }, 'keys not restored'))
     return failed
   }
 
-  async function startFlips(): Promise<void> {
-    for (const flip of await readFlips(options.store, { open: true, limit: 100 })) {
-      if (flip.startedAtMs !== null || running.has(flip.id) || unsettled.has(flip.slice)) continue
-      running.set(flip.id, perform(flip))
+  /** A predecessor that died may have left keys loose that nobody needs so. */
+  async function keysHome(): Promise<void> {
+    if ((await readLoosened(options.store, 'legacy')).length === 0) return
+    await using setup = await setupSession(wiring.legacy.setup)
+    await restoreKeys(options.store, setup.client, wiring.project)
+  }
+
+  function startFlips(asked: readonly FlipRow[]): void {
+    for (const flip of asked) {
+      const busy = running.has(flip.slice) || unsettled.has(flip.slice)
+      if (flip.startedAtMs === null && !busy) running.set(flip.slice, perform(flip))
     }
   }
 
@@ -117,7 +148,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
       options.log.warn({ slice: flip.slice, err: error }, 'flip not settled yet')
       unsettled.set(flip.slice, error)
     } finally {
-      running.delete(flip.id)
+      running.delete(flip.slice)
     }
   }
 }
@@ -125,13 +156,4 @@ export async function runController(options: ControllerOptions): Promise<boolean
 /** What routers would be told by these files alone: a stage that is merely wanted changes nothing for them. */
 function tableOf(wiring: Wiring): string {
   return JSON.stringify(buildOrders(wiring.project, [], []))
-}
-
-function wantedOf(wiring: Wiring) {
-  return wiring.project.slices.map(({ name, service, stage, canary }) => ({
-    name,
-    service,
-    stage,
-    percent: stage === 'canary' ? canary.percent : 0,
-  }))
 }

@@ -39,6 +39,8 @@ export interface SliceFacts {
     readonly rows: number
     readonly differences: number
   } | null
+  /** Why the last verification doesn't count any more; null where it does, or where there was none. */
+  readonly outdated: string | null
   /** Crossing keys, triggers and side writes without an answer, with their place in the file. */
   readonly unanswered: readonly Diagnostic[]
   /** Who writes the slice's tables around its routes, and isn't waived. */

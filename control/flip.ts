@@ -1,4 +1,6 @@
 /** May this slice go to that stage now? Facts in, verdict out; no clock, no query, no log. */
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Stage } from '../model/stage.ts'
 import { movesOwner, STAGES } from '../model/stage.ts'
 import { CHECKS, type Blocker } from './checks.ts'
@@ -12,7 +14,7 @@ export type Verdict =
 /** Forward one step at a time, back any number (but `moved` only to `canary`); the same stage changes its percentage. */
 export function decideFlip(facts: SliceFacts, to: Stage): Verdict {
   const rule = STAGES[facts.stage]
-  if (to !== facts.stage && !rule.next.includes(to)) {
+  if (to !== facts.stage && (to === 'retired' || !rule.next.includes(to))) {
     return { go: false, blockers: [skipped(facts, to)] }
   }
   const blockers = CHECKS[to].flatMap(check => check(facts, to) ?? [])
@@ -23,11 +25,8 @@ export function decideFlip(facts: SliceFacts, to: Stage): Verdict {
 function skipped(facts: SliceFacts, to: Stage): Blocker {
   const next = STAGES[facts.stage].next
   if (to === 'retired') {
-    return {
-      code: 'RETIRE_LATER',
-      message: `"${facts.slice}" can't be retired by this version`,
-      hint: `it stays at ${facts.stage} with its way back; see \`banyan status\``,
-    }
+    const { code, message, hint } = new BanyanError(CONTROL_ERRORS.RETIRE_LATER, [facts.slice])
+    return { code, message, hint }
   }
   return {
     code: 'STAGE_SKIPPED',

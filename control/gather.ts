@@ -1,25 +1,31 @@
 /** Collects what the checks look at, from the control database, both sides of the slice, and the service itself. */
+import type pg from 'pg'
 import { unansweredCrossings } from '../model/crossings.ts'
-import type { Diagnostic } from '../model/diagnostic.ts'
+import { type Diagnostic, diagnostic } from '../model/diagnostic.ts'
+import type { TableRenames } from '../model/mapping.ts'
 import type { Project, Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
 import { STAGES, type Stage } from '../model/stage.ts'
 import { COPIES, formatStream } from '../model/stream.ts'
 import { type DatabaseUrls, qualified, unqualified, type Wiring } from '../model/wiring.ts'
+import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { fingerprintDifference } from '../postgres/gate.ts'
 import { preflight } from '../sync/preflight.ts'
+import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
+import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
+import { familyOf } from '../sync/writer-name.ts'
 import { readForeignKeys, readLoosened, readTriggers } from './crossing-facts.ts'
 import type { Databases } from './databases.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
-import { readCensus, readRogue } from './store/findings.ts'
+import { type CensusFact, readCensus, readRogue } from './store/findings.ts'
 import { readOrders } from './store/orders.ts'
 import { readRouters } from './store/routers.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 import { readStreams } from './store/streams.ts'
-import { lastVerification } from './store/verifications.ts'
+import { lastVerification, whyOutdated } from './store/verifications.ts'
 
 const READY_TIMEOUT_MS = 1_000
 const SILENT_MAX_MS = 3_000
@@ -51,7 +57,7 @@ export async function gatherFacts(
     slice: slice.name,
     stage: fact.stage,
     ownsTables,
-    preflight: to === 'sync' && ownsTables ? await preflightOf(wiring, slice) : [],
+    preflight: to === 'sync' && ownsTables ? await preflightOf(context, slice) : [],
     streams:
       inMotion && ownsTables
         ? [
@@ -77,11 +83,15 @@ export async function gatherFacts(
           differences: verification.differences ?? 0,
         }
       : null,
+    outdated: verification ? null : ((await whyOutdated(store, slice.name)) ?? null),
     unanswered:
-      to === 'moved' && ownsTables ? await unanswered(context, slice, census.sideWrites) : [],
-    foreignWriters: census.writers
-      .filter(writer => !known(writer, slice, census.writers[0]))
-      .map(writer => ({ name: writer.application || writer.role, perDay: writer.perDay })),
+      to === 'moved' && ownsTables
+        ? [
+            ...(await unanswered(context, slice, census.sideWrites)),
+            ...(await oneWay(context, slice)),
+          ]
+        : [],
+    foreignWriters: foreignWriters(slice, census.writers),
     rogueWrites: (await readRogue(store)).filter(write => write.slice === slice.name).length,
     fingerprints: inMotion && ownsTables ? await fingerprints(context, slice) : [],
     limits: wiring.project.banyan.limits,
@@ -99,16 +109,25 @@ function streamsOf(slice: Slice, project: Project): string[] {
   ]
 }
 
-/** The one who writes most is the monolith itself; whoever else writes must be waived by role or application. */
-function known(
-  writer: { role: string; application: string },
-  slice: Slice,
-  most: { role: string; application: string } | undefined,
-): boolean {
-  const waived = slice.writers[writer.role] ?? slice.writers[writer.application]
-  return (
-    waived !== undefined || (writer.role === most?.role && writer.application === most.application)
-  )
+/**
+ * The one who writes most is the monolith itself, all of its processes together; whoever else writes must be waived, by
+ * application or role. The monolith's own role waives only what has no application_name, or it would waive everybody.
+ */
+export function foreignWriters(
+  slice: Pick<Slice, 'writers'>,
+  [monolith, ...others]: CensusFact['writers'],
+): SliceFacts['foreignWriters'] {
+  const waived = Object.keys(slice.writers)
+  const applications = new Set(waived.map(familyOf))
+  return others
+    .filter(({ role, application }) => {
+      const byRole = waived.includes(role) && (role !== monolith?.role || application === '')
+      return !byRole && (application === '' || !applications.has(application))
+    })
+    .map(({ role, application, perDay }) => {
+      const named = application !== '' && application !== monolith?.application
+      return { name: named ? application : role, perDay }
+    })
 }
 
 async function unanswered(
@@ -117,7 +136,27 @@ async function unanswered(
   sideWrites: ReadonlyMap<string, number>,
 ): Promise<Diagnostic[]> {
   const legacy = await databases.legacy(slice.name)
-  const foreignKeys = [...(await readForeignKeys(legacy)), ...(await readLoosened(store, 'legacy'))]
+  return unansweredIn({ wiring, legacy, store, sideWrites }, slice)
+}
+
+/** What the slice's file doesn't answer. Without a store, keys that were loosened are left out. */
+export async function unansweredIn(
+  {
+    wiring,
+    legacy,
+    store,
+    sideWrites,
+  }: {
+    readonly wiring: Pick<Wiring, 'project' | 'sources'>
+    /** Any role's session in legacy. */
+    readonly legacy: pg.ClientBase
+    readonly store: Store | undefined
+    readonly sideWrites: ReadonlyMap<string, number>
+  },
+  slice: Slice,
+): Promise<Diagnostic[]> {
+  const loosened = store ? await readLoosened(store, 'legacy') : []
+  const foreignKeys = [...(await readForeignKeys(legacy)), ...loosened]
   const owned = new Set(Object.keys(slice.tables))
   const others = [...sideWrites].map(([table, share]) => [unqualified(table), share] as const)
   return unansweredCrossings({
@@ -132,6 +171,36 @@ async function unanswered(
   })
 }
 
+/** Where a row that the service makes couldn't come back: legacy wants a column that nothing fills. */
+async function oneWay({ wiring, databases }: GatherContext, slice: Slice): Promise<Diagnostic[]> {
+  const { legacy, service } = await databases.both(slice)
+  const source = must(wiring.sources.slices.get(slice.name), 'the text of a slice file')
+  const tables = renamesOf(slice)
+  const here = await readCatalog(
+    legacy,
+    tables.map(each => each.table),
+  )
+  const there = await readCatalog(
+    service,
+    tables.map(each => each.to),
+  )
+  return tables.flatMap(wanted => {
+    const [from, to] = [here.get(wanted.table), there.get(wanted.to)]
+    const blockers = from && to ? oneWayBlockers({ wanted, from, to }) : []
+    const span = source.at(['tables', wanted.name], 'key')
+    return blockers.map(({ rule, details }) => diagnostic({ source, span, rule, details }))
+  })
+}
+
+function renamesOf(slice: Slice): (TableRenames & { readonly name: string })[] {
+  return Object.entries(slice.tables).map(([name, { to, columns }]) => ({
+    name,
+    table: qualified(name),
+    to: qualified(to),
+    renames: new Map(Object.entries(columns)),
+  }))
+}
+
 async function fingerprints(
   { databases }: GatherContext,
   slice: Slice,
@@ -143,18 +212,31 @@ async function fingerprints(
   ]
 }
 
-async function preflightOf(wiring: Wiring, slice: Slice): Promise<Blocked[]> {
+async function preflightOf({ store, wiring }: GatherContext, slice: Slice): Promise<Blocked[]> {
   const service = must(wiring.services[slice.service], slice.service)
   const source = await sessions('legacy', wiring.legacy)
   const target = await sessions(slice.service, service)
   try {
-    const tables = Object.entries(slice.tables).map(([table, { to, columns }]) => ({
-      table: qualified(table),
-      to: qualified(to),
-      renames: new Map(Object.entries(columns)),
-    }))
-    const facts = await readPreflight({ source, target, tables, direction: 'back', viaRoot: true })
-    return preflight(facts).map(({ code, message, hint }) => ({ code, message, hint }))
+    const tables = renamesOf(slice)
+    const copies = wiring.project.banyan.services[slice.service]?.copies.map(qualified) ?? []
+    const copied = copies.map(table => ({ table, to: table, renames: new Map<string, string>() }))
+    const facts = await readPreflight({
+      ...{ source, target, direction: 'back', viaRoot: true },
+      tables: [...tables, ...copied],
+    })
+    const stages = new Map((await readSlices(store.pool)).map(each => [each.name, each.stage]))
+    const slots = new Map([
+      [source.name, await readSlots(source.capture)],
+      [target.name, await readSlots(target.capture)],
+    ])
+    const { project } = wiring
+    const blockers = [
+      ...preflight({ ...facts, tables }),
+      ...preflight({ ...facts, tables: copied, direction: 'forward' }),
+      ...slotBlockers({ project, stages: stages.set(slice.name, 'sync'), slots }),
+    ].map(({ code, message, hint }) => ({ code, message, hint }))
+    // What is wrong with a server is said once.
+    return [...new Map(blockers.map(each => [each.message, each])).values()]
   } finally {
     for (const side of [source, target]) await Promise.all([side.capture.end(), side.apply.end()])
   }
@@ -170,7 +252,8 @@ async function sessions(name: string, urls: DatabaseUrls) {
   }
 }
 
-async function ready(url: string): Promise<SliceFacts['serviceReady']> {
+/** Asks the service itself: `GET /ready`. */
+export async function ready(url: string): Promise<SliceFacts['serviceReady']> {
   try {
     const answer = await fetch(new URL('/ready', url), {
       signal: AbortSignal.timeout(READY_TIMEOUT_MS),

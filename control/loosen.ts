@@ -3,18 +3,24 @@
  * database first, and put back (NOT VALID, then VALIDATE) when the slice comes home.
  */
 import type pg from 'pg'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { pause } from '../model/pause.ts'
 import { crossingKeys } from '../model/crossings.ts'
 import type { Project, Slice } from '../model/project.ts'
-import { STAGES, type Stage } from '../model/stage.ts'
+import { STAGES } from '../model/stage.ts'
 import { qualified } from '../model/wiring.ts'
 import { quote, quoteRelation } from '../postgres/sql.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
 import { append } from './store/journal.ts'
+import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 
-/** Two tables are locked for a moment; whoever is in the way is waited for in short turns. */
+/** Two tables are locked for a moment. Whoever writes to them queues behind us, so each turn is short … */
 const LOCK_TIMEOUT_MS = 100
-const ATTEMPTS = 50
+/** … and between two of them all get through. */
+const PAUSE_MS = 200
+const ATTEMPTS = 20
 
 /** Drops the keys that `slice` answers with `loose` or `copy`. `setup`: member of the tables' owner, in legacy. */
 export async function loosen(store: Store, setup: pg.Client, slice: Slice): Promise<void> {
@@ -41,14 +47,10 @@ export async function loosen(store: Store, setup: pg.Client, slice: Slice): Prom
 }
 
 /** Puts back every key that no moved slice needs loose any more. One with orphans stays NOT VALID, and the journal says so. */
-export async function restoreKeys(
-  store: Store,
-  setup: pg.Client,
-  project: Project,
-  stages: ReadonlyMap<string, Stage>,
-): Promise<void> {
-  const away = project.slices.filter(
-    slice => STAGES[stages.get(slice.name) ?? 'legacy'].owner === 'service',
+export async function restoreKeys(store: Store, setup: pg.Client, project: Project): Promise<void> {
+  const facts = await readSlices(store.pool)
+  const away = project.slices.filter(slice =>
+    facts.some(fact => fact.name === slice.name && STAGES[fact.stage].owner === 'service'),
   )
   const loosened = await readLoosened(store, 'legacy')
   for (const key of loosened) {
@@ -104,9 +106,27 @@ async function calmly(setup: pg.Client, ddl: string): Promise<void> {
     } catch (error) {
       const code = (error as { code?: string }).code
       if (code === '42710') return // it is there already
-      if (code !== '55P03' || attempt === ATTEMPTS) throw error
+      if (code !== '55P03') throw error
+      if (attempt === ATTEMPTS) {
+        const details = [ddl, await openTransactions(setup)]
+        throw new BanyanError(CONTROL_ERRORS.TABLES_BUSY, details, { cause: error })
+      }
     } finally {
       await setup.query('SET lock_timeout = 0').catch(() => undefined)
     }
+    await pause(PAUSE_MS, NEVER)
   }
+}
+
+const NEVER = new AbortController().signal
+
+/** The oldest transactions of this database, by who runs them: what they hold isn't ours to see in full. */
+async function openTransactions(setup: pg.Client): Promise<string> {
+  const { rows } = await setup.query<{ who: string }>(
+    `SELECT application_name || ' (pid ' || pid || ', ' || usename || ', since ' ||
+       date_trunc('second', clock_timestamp() - xact_start) || ')' AS who
+     FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+     ORDER BY xact_start LIMIT 3`,
+  )
+  return rows.map(row => row.who).join('; ') || 'they ended meanwhile'
 }

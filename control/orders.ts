@@ -43,6 +43,7 @@ function sliceOrder(slice: Slice, facts: readonly SliceFact[], holds: readonly H
     percent: fact?.percent ?? 0,
     by: slice.canary.by,
     include: slice.canary.include,
+    sample: slice.shadow.sample,
     hold: holdOrder(slice, holds),
   }
 }

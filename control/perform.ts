@@ -95,14 +95,17 @@ async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): 
     signal: context.signal,
     rehearse,
   })
-  await run.catch((error: unknown) => {
-    const undone = error instanceof BanyanError && error.code === CONTROL_ERRORS.FLIP_UNDONE.code
-    throw undone ? error : new Unsettled('the epoch is not settled', { cause: error })
-  })
-  if (STAGES[flip.to].owner === 'legacy') {
-    const stages = new Map((await readSlices(store.pool)).map(each => [each.name, each.stage]))
-    await restoreKeys(store, setup.client, wiring.project, stages)
-  }
+  const undone = await run.then(
+    () => undefined,
+    (error: unknown) => {
+      if (error instanceof BanyanError && error.code === CONTROL_ERRORS.FLIP_UNDONE.code)
+        return error
+      throw new Unsettled('the epoch is not settled', { cause: error })
+    },
+  )
+  // Whatever became of it: keys that nobody needs loose any more come back.
+  await restoreKeys(store, setup.client, wiring.project)
+  if (undone) throw undone
 }
 
 /** What became of the epoch isn't known here: whoever settles reads it in the databases. */

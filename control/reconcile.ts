@@ -1,14 +1,19 @@
-/** Makes the facts follow the files, one step at a time, where that needs nobody's word: never where the owner would move. */
+/**
+ * Makes the facts follow what is wanted, one step at a time: the file, where that needs nobody's word (never where the
+ * owner would move), or a brake, which is a person's word and only goes back.
+ */
 import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
-import { requestFlip, readFlips } from './store/flips.ts'
+import type { Project } from '../model/project.ts'
+import { type FlipRow, requestFlip, readFlips } from './store/flips.ts'
 import { readSlices, type SliceFact } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 
 /** A refused step isn't tried again before this: its reasons need time, or a person. */
 const AGAIN_MS = 5_000
 
-/** Asks for the flips that the files want and that may happen by themselves. */
-export async function reconcile(store: Store): Promise<void> {
+/** Asks for the flips that are wanted and may happen by themselves. Returns how many. */
+export async function reconcile(store: Store): Promise<number> {
+  let asked = 0
   const open = await readFlips(store, { open: true, limit: 1000 })
   for (const fact of await readSlices(store.pool)) {
     const step = nextStep(fact)
@@ -16,35 +21,64 @@ export async function reconcile(store: Store): Promise<void> {
     const last = (await readFlips(store, { slice: fact.name, limit: 1 }))[0]
     const refused = last?.outcome === 'refused' || last?.outcome === 'undone'
     if (refused && last.to === step.to && Date.now() - (last.endedAtMs ?? 0) < AGAIN_MS) continue
-    await requestFlip(store, {
+    const request = requestFlip(store, {
       slice: fact.name,
       from: fact.stage,
       to: step.to,
       percent: step.percent,
-      actor: 'file',
-      kind: 'file',
-    }).catch(() => undefined) // somebody asked at the same moment: theirs goes first
+      actor: fact.override?.by ?? 'file',
+      reason: fact.override?.reason,
+      kind: step.kind,
+    })
+    // Where somebody asked at the same moment, theirs goes first.
+    await request.then(
+      () => (asked += 1),
+      () => undefined,
+    )
   }
+  return asked
 }
 
 export interface WantedStep {
   readonly to: Stage
   readonly percent: number
+  readonly kind: Extract<FlipRow['kind'], 'file' | 'back'>
 }
 
 /**
- * The next step that the file wants and that may be taken without a person: undefined where nothing is to do, where a
- * brake is on, or where the step would move the owner (it stands as proposed until somebody runs it).
+ * The next step that may be taken without asking anybody: undefined where nothing is to do, or where the file wants a
+ * step that would move the owner (it stands as proposed until somebody runs it).
  */
 export function nextStep(
   fact: Pick<SliceFact, 'stage' | 'percent' | 'wantedStage' | 'wantedPercent' | 'override'>,
 ): WantedStep | undefined {
-  if (fact.override || fact.wantedStage === null) return undefined
-  const to = stepTowards(fact.stage, fact.wantedStage)
-  if (to === undefined || movesOwner(fact.stage, to)) return undefined
+  const kind = fact.override ? 'back' : 'file'
+  const wanted = fact.override?.stage ?? fact.wantedStage
+  if (wanted === null) return undefined
+  const to = stepTowards(fact.stage, wanted)
+  if (to === undefined) return undefined
+  const back = STAGE_NAMES.indexOf(to) < STAGE_NAMES.indexOf(fact.stage)
+  if (kind === 'back' ? !back : movesOwner(fact.stage, to)) return undefined
   const percent = to === 'canary' ? (fact.wantedPercent ?? 0) : 0
   if (to === fact.stage && (to !== 'canary' || percent === fact.percent)) return undefined
-  return { to, percent }
+  return { to, percent, kind }
+}
+
+/** Slices in motion whose file is gone: without it nobody knows their tables and routes, so the last files count. */
+export function lostSlices(project: Project, facts: readonly SliceFact[]): SliceFact[] {
+  return facts.filter(
+    fact => fact.stage !== 'legacy' && !project.slices.some(slice => slice.name === fact.name),
+  )
+}
+
+/** What the files want, as the control database keeps it. */
+export function wantedOf(project: Project) {
+  return project.slices.map(({ name, service, stage, canary }) => ({
+    name,
+    service,
+    stage,
+    percent: canary.percent,
+  }))
 }
 
 /** One step forward, or straight back. Undefined where no path leads there. */

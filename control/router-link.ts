@@ -35,7 +35,8 @@ export class RouterLink implements RouterControl, AsyncDisposable {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
       // Away: the last orders stay in force, and the ear tells when it is back.
       const orders = await readOrders(store).catch(() => undefined)
-      if (orders && orders.version > version) {
+      // A lower one than before: the control database was made anew.
+      if (orders && orders.version !== version) {
         version = orders.version
         yield orders
       } else await heard

@@ -3,15 +3,16 @@ import { crossingKeys, onDeleteOf } from '../model/crossings.ts'
 import { formatLsn } from '../model/position.ts'
 import { qualified, type Wiring } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
+import { quote } from '../postgres/sql.ts'
 import type { Cascade } from '../sync/apply/table.ts'
 import type { StreamProgress } from '../sync/ports.ts'
 import type { SyncStore } from '../sync/store.ts'
-import { readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 import { claimStream, forgetStream, readStreams, updateStream } from './store/streams.ts'
-import { endVerification, openVerifications } from './store/verifications.ts'
+import { endVerification, openVerifications, outdateVerifications } from './store/verifications.ts'
 import type pg from 'pg'
 
 /** Progress is written this often for each stream: routers and `status` read it. */
@@ -79,6 +80,12 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     census: (slice, census) => void addCensus(store, slice, census).catch(() => undefined),
     verifications: slice => openVerifications(store, slice),
     verified: (id, result) => endVerification(store, id, result),
+    outdate: (slice, why) =>
+      outdateVerifications(store.pool, slice, {
+        code: 'VERIFY_STALE',
+        message: why,
+        hint: `compare again: banyan verify ${slice}`,
+      }),
     cascades: (database, tables) => cascades(store, wiring, database, tables),
     async [Symbol.asyncDispose]() {
       for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
@@ -103,7 +110,7 @@ async function cascades(
     for (const key of keys) {
       const parent = qualified(key.parentTable)
       const child = qualified(key.table)
-      if (!tables.includes(parent) || tables.includes(child) || key.columns.length !== 1) continue
+      if (!tables.includes(parent) || tables.includes(child)) continue
       const owner = wiring.project.slices.find(slice => owns(slice, database, child))
       const asking = wiring.project.slices.find(slice => owns(slice, database, parent))
       const crossing = asking && database === 'legacy' ? crossingKeys(asking, [key])[0] : undefined
@@ -118,8 +125,9 @@ async function cascades(
       const list = found.get(parent) ?? []
       list.push({
         child,
-        column: key.columns[0]!,
-        parentColumn: key.parentColumns[0]!,
+        columns: key.columns,
+        parentColumns: key.parentColumns,
+        cut: cutColumns(key),
         onDelete,
         whileOpen: owner?.name,
       })
@@ -129,6 +137,12 @@ async function cascades(
     await client.end()
   }
   return found
+}
+
+/** `ON DELETE SET NULL (…)` may name some of the key's columns (PostgreSQL 15). */
+function cutColumns({ columns, definition }: KeyInDatabase): readonly string[] | undefined {
+  const named = /ON DELETE SET NULL \((.*?)\)/.exec(definition)?.[1]?.split(', ')
+  return named && columns.filter(name => named.includes(name) || named.includes(quote(name)))
 }
 
 function owns(

@@ -104,10 +104,16 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
          ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
 $$;
 
+-- A relation as it is on record, schema.name, whatever its letters.
+CREATE FUNCTION banyan.relid(relation text) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = '' AS $$
+  SELECT pg_catalog.to_regclass(pg_catalog.format('%I.%I', pg_catalog.split_part(relation, '.', 1), pg_catalog.split_part(relation, '.', 2)))
+$$;
+
 CREATE FUNCTION banyan.read_fingerprint(slice_name text) RETURNS TABLE (object text, state text)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
   WITH RECURSIVE listed AS (
-    SELECT r.relation, pg_catalog.to_regclass(r.relation)::oid AS relid
+    SELECT r.relation, banyan.relid(r.relation)::oid AS relid
     FROM banyan.relation r WHERE r.slice = slice_name
   ), family AS (
     SELECT relid FROM listed WHERE relid IS NOT NULL
@@ -157,14 +163,19 @@ $$;
 -- same table lock, but they have written nothing: they will be refused.
 CREATE FUNCTION banyan.writers_of(slice_name text, apply_role name) RETURNS TABLE (pid int, about text)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+  WITH RECURSIVE family AS (
+    SELECT banyan.relid(r.relation)::oid AS relid FROM banyan.relation r WHERE r.slice = slice_name
+    UNION
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.relid
+  )
   SELECT DISTINCT l.pid, CASE WHEN l.pid IS NULL THEN 'prepared transaction ' || l.virtualtransaction
     ELSE pg_catalog.format('pid %s, %s as %s, transaction open for %s: %s', l.pid, a.application_name, a.usename,
       pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp() - a.xact_start), pg_catalog.left(a.query, 80)) END
-  FROM banyan.relation r
-  JOIN pg_catalog.pg_locks l ON l.relation = pg_catalog.to_regclass(r.relation)
+  FROM family f
+  JOIN pg_catalog.pg_locks l ON l.relation = f.relid
     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-  WHERE r.slice = slice_name AND l.mode = 'RowExclusiveLock' AND l.granted
+  WHERE l.mode = 'RowExclusiveLock' AND l.granted
     AND a.usename IS DISTINCT FROM apply_role
     AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
     AND NOT EXISTS (
@@ -240,15 +251,25 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
 DECLARE found record;
 BEGIN
   FOR found IN
-    SELECT r.relation AS rel, a.attname::text AS att, pg_catalog.pg_get_serial_sequence(
-        pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname) AS seq,
+    -- Those that a column owns, and those that its default draws from.
+    SELECT r.relation AS rel, a.attname::text AS att, pg_catalog.format('%I.%I', sn.nspname, sc.relname) AS seq,
       CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE 9223372036854775807 END AS top
-    FROM banyan.relation r JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(r.relation)
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    FROM banyan.relation r JOIN pg_catalog.pg_class c ON c.oid = banyan.relid(r.relation)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE r.slice = slice_name AND a.atttypid IN (20, 21, 23)
+    CROSS JOIN LATERAL (
+      SELECT d.objid AS oid FROM pg_catalog.pg_depend d
+      WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = d.classid
+        AND d.refobjid = c.oid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')
+      UNION
+      SELECT d.refobjid FROM pg_catalog.pg_attrdef e JOIN pg_catalog.pg_depend d
+        ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = e.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      WHERE e.adrelid = c.oid AND e.adnum = a.attnum
+    ) u
+    JOIN pg_catalog.pg_class sc ON sc.oid = u.oid AND sc.relkind = 'S'
+    JOIN pg_catalog.pg_namespace sn ON sn.oid = sc.relnamespace
+    WHERE r.slice = slice_name
   LOOP
-    CONTINUE WHEN found.seq IS NULL;
     relation := found.rel;
     attribute := found.att;
     sequence := found.seq;
@@ -269,10 +290,11 @@ DECLARE
   wanted bigint;
   ceiling bigint;
 BEGIN
+  -- Under the lock: of two that prepare at once, the second finds it done.
+  PERFORM pg_catalog.pg_advisory_xact_lock(${LOCK_CLASS}, n);
   IF EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'PREPARED') THEN
     RETURN;
   END IF;
-  PERFORM pg_catalog.pg_advisory_xact_lock(${LOCK_CLASS}, n);
   SELECT v.position INTO marker FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'REACHED';
   IF marker IS NULL THEN
     RAISE EXCEPTION 'the stream has not reached the fence % of "%"', e, slice_name USING ERRCODE = 'BNY05';
@@ -284,7 +306,12 @@ BEGIN
   END IF;
   FOR s IN SELECT * FROM pg_catalog.jsonb_array_elements(sequences) LOOP
     EXECUTE pg_catalog.format('SELECT last_value FROM %s', (s->>'sequence')::pg_catalog.regclass) INTO here;
-    EXECUTE pg_catalog.format('SELECT pg_catalog.max(%I) FROM %s', s->>'column', (s->>'table')::pg_catalog.regclass) INTO highest;
+    -- Of a column that holds no plain numbers, only what was drawn is known.
+    highest := NULL;
+    IF EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = banyan.relid(s->>'table')
+      AND a.attname = s->>'column' AND a.atttypid IN (20, 21, 23)) THEN
+      EXECUTE pg_catalog.format('SELECT pg_catalog.max(%I) FROM %s', s->>'column', banyan.relid(s->>'table')) INTO highest;
+    END IF;
     SELECT q.seqmax INTO ceiling FROM pg_catalog.pg_sequence q WHERE q.seqrelid = (s->>'sequence')::pg_catalog.regclass;
     ceiling := LEAST(ceiling, (s->>'typeMax')::bigint);
     wanted := GREATEST(here, COALESCE(highest, 0), (s->>'other')::bigint) + headroom;

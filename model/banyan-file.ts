@@ -115,6 +115,14 @@ const Limits = z.strictObject({
     max: 30 * 86_400_000,
     standard: '24h',
   }),
+  comparedKeys: count({
+    what: 'Changed keys of one table that are remembered, to be compared exactly at the fence',
+    unit: 'keys',
+    why: 'Some 20,000 take 100 ms of the pause; once more have changed, only a new verification vouches for the flip.',
+    min: 0,
+    max: 1_000_000,
+    standard: 20_000,
+  }),
   sequenceHeadroom: count({
     what: 'How far a sequence is moved past the largest value of both sides',
     unit: 'values',

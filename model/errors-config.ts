@@ -114,6 +114,12 @@ export const CONFIG_ERRORS = defineErrors({
     status: 422,
     exit: 2,
   },
+  SECRET_MISSING: {
+    message: '%s leads nowhere: %s',
+    hint: 'set it where Banyan runs, then run the same command again, such as `banyan status`',
+    status: 422,
+    exit: 2,
+  },
   REFERENCE_INVALID: {
     message: '"%s" does not say where the secret is',
     hint: 'write `env:NAME` (a variable) or `file:PATH` (a file that holds only it), then run `banyan lint`',

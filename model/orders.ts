@@ -39,6 +39,8 @@ export interface SliceOrder {
   readonly by: readonly string[]
   /** Requests that always go to the service at `canary`: `header:x-beta=1`, `cookie:beta=1`. */
   readonly include: readonly string[]
+  /** Percent of the safe requests that are also sent to the service and compared at `shadow` (0–100, fractions allowed). */
+  readonly sample: number
   readonly hold: HoldOrder | null
 }
 

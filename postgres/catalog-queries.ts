@@ -115,6 +115,15 @@ const SEQUENCES = `ARRAY(SELECT json_build_object(
   GROUP BY s.seqrelid, a.attname, a.attnum, s.seqtypid, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle
   ORDER BY a.attnum, 1::text)`
 
+// By their defaults; a partition draws in its root's name.
+const DRAWN_FROM = `ARRAY(SELECT json_build_object('sequence', ${nameOf('d.refobjid')},
+    'tables', pg_catalog.array_agg(DISTINCT ${nameOf('coalesce(pg_catalog.pg_partition_root(e.adrelid), e.adrelid)')}))
+  FROM pg_catalog.pg_attrdef e JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+    AND d.objid = e.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+  JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.refobjid
+  GROUP BY d.refobjid HAVING pg_catalog.bool_or(e.adrelid = w.oid)
+  ORDER BY ${nameOf('d.refobjid')})`
+
 const LEAVES = `ARRAY(SELECT json_build_object('name', ${nameOf('p.relid')}, 'kind', ${kind('r.relkind')})
   FROM pg_catalog.pg_partition_tree(w.oid) p JOIN pg_catalog.pg_class r ON r.oid = p.relid
   WHERE c.relkind = 'p' AND p.isleaf AND p.relid <> w.oid ORDER BY p.relid)`
@@ -135,6 +144,26 @@ function may(privilege: string): string {
   return `'${privilege}', pg_catalog.has_table_privilege(w.oid, '${privilege}')`
 }
 
+/**
+ * SQL: whether the application's UPDATE of the table `c` (a row of pg_class) passes once the table is published. The
+ * server asks for a replica identity that is sent: a key that is valid and immediate, or the whole row, and without
+ * generated columns (CheckCmdReplicaIdentity; PostgreSQL 18 refuses those, older ones leave them out).
+ */
+export function updatable(c: string): string {
+  const generated = (also: string) => `EXISTS (SELECT FROM pg_catalog.pg_attribute g
+    WHERE g.attrelid = ${c}.oid AND g.attgenerated <> '' AND NOT g.attisdropped ${also})`
+  return `(CASE ${c}.relreplident WHEN 'f' THEN NOT ${generated('')}
+    ELSE EXISTS (SELECT FROM pg_catalog.pg_index x
+      WHERE x.indrelid = ${c}.oid AND x.indisvalid AND x.indimmediate
+        AND CASE ${c}.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END
+        AND NOT ${generated('AND g.attnum = ANY (x.indkey)')}) END)`
+}
+
+// Of a partitioned table the partition that holds the row is asked.
+const FROZEN = `ARRAY(SELECT ${nameOf('f.oid')} FROM pg_catalog.pg_class f
+  WHERE f.relkind = 'r' AND NOT ${updatable('f')} AND (f.oid = w.oid OR c.relkind = 'p' AND f.oid IN
+    (SELECT p.relid FROM pg_catalog.pg_partition_tree(w.oid) p)) ORDER BY f.oid)`
+
 /** $1: names as `schema.table`. One row, `facts`: a JSON array (as text) of what postgres/catalog.ts calls TableFacts. */
 export const CATALOG = `
 WITH RECURSIVE wanted AS MATERIALIZED (
@@ -152,10 +181,11 @@ SELECT pg_catalog.json_agg(json_build_object(
   'leaves', ${LEAVES},
   'inheritsFrom', ${inherits('inhrelid', 'inhparent')}, 'inheritedBy', ${inherits('inhparent', 'inhrelid')},
   'replicaIdentity', CASE c.relreplident WHEN 'd' THEN 'default' WHEN 'i' THEN 'index' WHEN 'f' THEN 'full' ELSE 'nothing' END,
+  'frozen', ${FROZEN},
   'rowSecurity', c.relrowsecurity, 'rowSecurityForced', c.relforcerowsecurity,
   'columns', ${COLUMNS}, 'keys', ${KEYS},
   'foreignKeys', ${foreignKeys('conrelid')}, 'referencedBy', ${foreignKeys('confrelid')},
-  'triggers', ${TRIGGERS}, 'rules', ${RULES}, 'sequences', ${SEQUENCES},
+  'triggers', ${TRIGGERS}, 'rules', ${RULES}, 'sequences', ${SEQUENCES}, 'drawnFrom', ${DRAWN_FROM},
   'publications', ${PUBLICATIONS}, 'subscriptions', ${SUBSCRIPTIONS},
   'may', json_build_object(${['select', 'insert', 'update', 'delete', 'truncate'].map(may).join(', ')})
 ) ORDER BY w.name)::text AS facts

@@ -92,6 +92,8 @@ export interface TableFacts {
   readonly inheritsFrom: readonly string[]
   readonly inheritedBy: readonly string[]
   readonly replicaIdentity: 'default' | 'index' | 'full' | 'nothing'
+  /** Itself, or partitions: the tables whose UPDATE fails once they are published. */
+  readonly frozen: readonly string[]
   readonly rowSecurity: boolean
   readonly rowSecurityForced: boolean
   /** In the table's order. */
@@ -104,6 +106,8 @@ export interface TableFacts {
   /** Rules that rewrite INSERT, UPDATE or DELETE. */
   readonly rules: readonly { readonly name: string; readonly event: string }[]
   readonly sequences: readonly SequenceFacts[]
+  /** Sequences in its defaults, and every table of the database that draws from them: this one, and perhaps others. */
+  readonly drawnFrom: readonly { readonly sequence: string; readonly tables: readonly string[] }[]
   readonly publications: readonly string[]
   /** Subscriptions that write into it. */
   readonly subscriptions: readonly string[]

@@ -1,5 +1,5 @@
 /** The folder of one cluster: its data, its password, its log and its port. Survives restarts; never half made. */
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { execFile } from 'node:child_process'
 import {
   chmod,
@@ -55,7 +55,7 @@ export async function openDataFolder(wanted: DataFolderWanted): Promise<DataFold
   try {
     const isNew = !(await exists(paths.pgdata))
     if (isNew) await mustBeEmpty(folder)
-    const password = await keepPassword(join(folder, 'password'))
+    const password = await keepFirst(join(folder, 'password'), randomBytes(24).toString('hex'))
     if (isNew) await makeData(paths.pgdata, password, wanted)
     await checkData(paths.pgdata, wanted)
     return { ...paths, password }
@@ -84,7 +84,7 @@ export async function rememberPort(
   await replaceFile(join(data.folder, 'banyan.json'), `${JSON.stringify(note, null, 2)}\n`)
 }
 
-/** The folder itself; or one under /var/tmp, named after it, when the server's user can't get there. */
+/** The folder itself; or one under /var/tmp that it names, when the server's user can't get there. */
 async function placeFor(
   dataDir: string,
   user: ServerUser,
@@ -93,16 +93,17 @@ async function placeFor(
   // Only the folder itself is ours to open; the ones above it are somebody's decision.
   if (user && (await stat(dataDir)).uid === process.getuid?.()) await chmod(dataDir, 0o711)
   if (await canReach(user, dataDir)) return { folder: dataDir, movedFrom: null }
-  const hash = createHash('sha256').update(dataDir).digest('hex').slice(0, 12)
-  const folder = `/var/tmp/banyan-${hash}`
+  // Not a name made from the path: whoever removes the folder and makes it anew means to begin anew.
+  const chosen = `/var/tmp/banyan-${randomBytes(6).toString('hex')}`
+  const folder = await keepFirst(join(dataDir, 'moved-to'), chosen)
   await mkdir(folder, { mode: 0o711 }).catch(() => undefined)
   await mustBeOurs(folder)
   await chmod(folder, 0o711)
   return { folder, movedFrom: dataDir }
 }
 
-/** Made once: of two that start at the same time, both get the one that was first. */
-async function keepPassword(file: string): Promise<string> {
+/** Written once: of two that start at the same time, both get the one that was first. */
+async function keepFirst(file: string, text: string): Promise<string> {
   const draft = `${file}.${randomUUID()}`
   try {
     return (await readFile(file, 'utf8')).trim()
@@ -110,7 +111,7 @@ async function keepPassword(file: string): Promise<string> {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   try {
-    await writeFile(draft, `${randomBytes(24).toString('hex')}\n`, { mode: 0o600 })
+    await writeFile(draft, `${text}\n`, { mode: 0o600 })
     await link(draft, file).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     })
@@ -187,7 +188,7 @@ async function checkData(pgdata: string, { user, binaries }: DataFolderWanted): 
 
 /** What may lie in the folder before the first cluster does: only what we put there. */
 async function mustBeEmpty(folder: string): Promise<void> {
-  const ours = /^(password|banyan\.json|server\.log|pgdata\.)/
+  const ours = /^(password|moved-to|banyan\.json|server\.log|pgdata\.)/
   const others = (await readdir(folder)).filter(name => !ours.test(name))
   if (others.length > 0) throw new BanyanError(POSTGRES_ERRORS.DATA_UNKNOWN, [folder])
 }

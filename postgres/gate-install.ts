@@ -2,6 +2,7 @@
 import type pg from 'pg'
 import type { Side } from '../model/stage.ts'
 import { CENSUS_PUBLICATION } from '../model/stream.ts'
+import { updatable } from './catalog-queries.ts'
 import { literal, LOCK_CLASS, quote, quoteRelation } from './sql.ts'
 
 export interface GateSpec {
@@ -76,19 +77,26 @@ export async function publish(
   }
 }
 
-/** Publishes, one by one, every table with a primary key, so that a stream may see what is written together. */
+/** Migrations write these, never together with a slice's tables. */
+const BOOKKEEPING = ['knex_migrations', 'knex_migrations_lock']
+
+/**
+ * Publishes, one by one, every table whose updates pass all the same, so that a stream may see what is written together.
+ * Not our own schema, nor the records that migrations keep of themselves.
+ */
 export async function publishCensus(setup: pg.ClientBase): Promise<void> {
   const { rows } = await setup.query<{ relation: string }>(
     `SELECT format('%I.%I', n.nspname, c.relname) AS relation FROM pg_catalog.pg_class c
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
-     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident IN ('d', 'f', 'i') AND NOT c.relispartition
+     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND NOT c.relispartition AND ${updatable('c')}
        AND n.nspname NOT IN ('banyan', 'pg_catalog', 'information_schema') AND pg_has_role(c.relowner, 'USAGE')
+       AND c.relname <> ALL ($2)
        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
          WHERE p.pubname = $1 AND r.prrelid = c.oid) ORDER BY 1`,
-    [CENSUS_PUBLICATION],
+    [CENSUS_PUBLICATION, BOOKKEEPING],
   )
-  const tables = rows.map(row => row.relation).join(', ')
+  // ONLY: an heir has no key of its own.
+  const tables = rows.map(row => `ONLY ${row.relation}`).join(', ')
   const there = await setup.query('SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1', [
     CENSUS_PUBLICATION,
   ])
@@ -140,7 +148,10 @@ BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock_shared(${LOCK_CLASS}, ${n});
   SELECT last_value INTO word FROM banyan.gate_${n};
   IF word % 2 = 1 THEN
-    IF (SELECT last_value FROM banyan.census_${n}) % 2 = 1 THEN
+    -- One message for each transaction, however many statements it sends.
+    IF (SELECT last_value FROM banyan.census_${n}) % 2 = 1
+      AND pg_catalog.current_setting('banyan.told_${n}', true) IS DISTINCT FROM 'yes' THEN
+      PERFORM pg_catalog.set_config('banyan.told_${n}', 'yes', true);
       PERFORM pg_catalog.pg_logical_emit_message(true, 'banyan.writer', pg_catalog.json_build_object(
         'slice', ${slice}, 'role', session_user,
         'application', pg_catalog.current_setting('application_name'))::text);

@@ -97,7 +97,8 @@ function splitReason(slice: TableSlice, facts: RequestFacts, fresh: FreshFor): R
   const included = includes(slice.include, facts)
   if (!included && key === null) return 'no-key'
   if (!included && key !== null && bucketOf(key) >= slice.bucketsBelow) return 'outside'
-  if (!fresh(slice.name, key)) return 'stale'
+  // Without tables there is nothing that a copy could lack.
+  if (slice.order.ownsTables && !fresh(slice.name, key)) return 'stale'
   return included ? 'included' : 'chosen'
 }
 

@@ -23,11 +23,14 @@ interface Entry {
   missed: boolean
 }
 
-/** `most`: keys that are remembered. A forgotten key's token lives on as a floor under all keys, so forgetting is safe. */
+/**
+ * `most`: keys that are remembered. A forgotten key's token lives on as a floor under all keys, so forgetting is safe; and
+ * what was written before this began is forgotten too.
+ */
 export function createTokens(freshness: Freshness, most: number): Tokens {
   const entries = new Map<string, Entry>()
   const ask = createBatcher(() => freshness.token())
-  // What forgotten keys wrote, as one entry under all keys.
+  // What forgotten keys wrote, and all that was written through a predecessor: one entry under all keys.
   const floor: Entry = { pending: 0, token: LSN_ZERO, missed: false }
 
   const fetch = (entry: Entry): void => {
@@ -69,6 +72,7 @@ export function createTokens(freshness: Freshness, most: number): Tokens {
     return entry.pending === 0 && !entry.missed && watermark >= entry.token
   }
 
+  fetch(floor)
   return {
     wrote(keys) {
       const marked = keys.map(remember)

@@ -43,8 +43,6 @@ export interface RouterLimits {
   readonly identityTokenMs: number
   readonly whoamiMs: number
   readonly whoamiBytes: number
-  /** Part of the eligible requests that is shadowed, 0–1. */
-  readonly shadowRate: number
   /** Shadowed requests under way, comparison included; more are dropped, never queued. */
   readonly shadowConcurrent: number
   readonly shadowSockets: number
@@ -80,7 +78,6 @@ export const DEFAULT_LIMITS: RouterLimits = {
   identityTokenMs: 30_000,
   whoamiMs: 2_000,
   whoamiBytes: 65_536,
-  shadowRate: 1,
   shadowConcurrent: 64,
   shadowSockets: 16,
   shadowBodyBytes: 262_144,

@@ -216,8 +216,14 @@ function shadowed(
     route: route ?? '',
     method,
     target: of.facts.target,
-    pool: desk.upstreams.pool(slice.upstream, 'shadow'),
-    headers: async () => (await legToService(desk, of, slice, 'shadow')).headers,
+    service: {
+      pool: desk.upstreams.pool(slice.upstream, 'shadow'),
+      headers: async () => (await legToService(desk, of, slice, 'shadow')).headers,
+    },
+    legacy: {
+      pool: desk.upstreams.pool(of.table.orders.legacy, 'shadow'),
+      headers: async () => legToLegacy(desk, of).headers,
+    },
   }
   return desk.shadow.copy(request, answer)
 }

@@ -141,6 +141,7 @@ async function assemble(
     }),
     shadow: createShadow({
       ...{ limits, clock, freshness, tokens, signal },
+      sample: slice => state.table?.slices.get(slice)?.order.sample ?? 0,
       onVerdict: (slice, verdict) => counters.shadowed(slice, verdict),
     }),
     counters,

@@ -19,8 +19,14 @@ export interface ShadowRequest {
   readonly route: string
   readonly method: string
   readonly target: string
+  readonly service: ShadowSide
+  /** Asked a second time only where the answers differ. */
+  readonly legacy: ShadowSide
+}
+
+export interface ShadowSide {
   readonly pool: UpstreamPool
-  /** What the service would have got; asked for when the call is made. Null or a rejection: the call is dropped. */
+  /** Asked for when the call is made. Null or a rejection: the call is dropped. */
   readonly headers: () => Promise<RawHeaders | null>
 }
 
@@ -48,12 +54,14 @@ export function createShadow(deps: {
   readonly freshness: Freshness
   readonly tokens: Tokens
   readonly signal: AbortSignal
+  /** Percent of a slice's eligible requests that is shadowed, by the orders in force. */
+  readonly sample: (slice: string) => number
   readonly onVerdict: (slice: string, verdict: ShadowVerdict) => void
 }): Shadow {
   const { limits, onVerdict } = deps
   const underWay = new Set<Promise<void>>()
   let open = 0
-  let sample = 0
+  const isSampled = createSample()
 
   const run = async (request: ShadowRequest, legacy: Answer): Promise<void> => {
     try {
@@ -67,9 +75,8 @@ export function createShadow(deps: {
 
   return {
     copy(request, answer) {
-      sample += limits.shadowRate
-      if (sample < 1) return undefined
-      sample -= 1
+      const percent = deps.sample(request.slice)
+      if (!isSampled(`${request.slice} ${request.route}`, percent)) return undefined
       if (open >= limits.shadowConcurrent || !comparable(answer.statusCode ?? 0)) {
         onVerdict(request.slice, { kind: 'dropped' })
         return undefined
@@ -97,6 +104,20 @@ export function createShadow(deps: {
   }
 }
 
+/**
+ * Evenly, and each route by itself: a client that asks for two routes in turn must not hide one of them. The first
+ * request of a route is always taken, so that a small part leaves no route out. Bounded by the routes of the files.
+ */
+function createSample() {
+  const seen = new Map<string, number>()
+  return (route: string, percent: number): boolean => {
+    const before = seen.get(route) ?? 0
+    seen.set(route, before + 1)
+    const taken = (requests: number): number => Math.ceil((requests * percent) / 100)
+    return taken(before + 1) > taken(before)
+  }
+}
+
 /** Legacy's own failures, and answers about the client's cache, say nothing about the service. */
 function comparable(status: number): boolean {
   return status >= 200 && status < 500 && status !== 304 && status !== 206
@@ -112,23 +133,33 @@ function headOf(answer: IncomingMessage): Omit<Answer, 'body'> {
 
 type Deps = Parameters<typeof createShadow>[0]
 
+/** Data that moves between two answers makes them differ without anybody being wrong: then they are asked anew. */
+const ROUNDS = 3
+
+/**
+ * A difference counts where legacy stood still around it: it gave the same answer before and after, and the service,
+ * which by then had all that legacy had, gave another one. Legacy is asked again only where answers differ.
+ */
 async function compareWithService(
   request: ShadowRequest,
-  legacy: Answer,
+  first: Answer,
   deps: Deps,
 ): Promise<ShadowVerdict> {
-  const ask = async (): Promise<Difference | null | undefined> => {
-    const service = await callService(request, deps)
-    const found = await compareAnswers(legacy, service, deps.limits.shadowBodyBytes)
-    return found ? { route: request.route, ...found } : found
+  const bytes = deps.limits.shadowBodyBytes
+  const askService = () => call(request, request.service, deps)
+  let before = first
+  let found = await compareAnswers(before, await askService(), bytes)
+  for (let round = 0; found && round < ROUNDS; round++) {
+    if (!(await caughtUp(request.slice, deps))) return { kind: 'dropped' }
+    found = await compareAnswers(before, await askService(), bytes)
+    if (!found) break
+    const after = await call(request, request.legacy, deps)
+    if ((await compareAnswers(before, after, bytes)) === null) {
+      return { kind: 'compared', difference: { route: request.route, ...found } }
+    }
+    before = after
   }
-  const difference = await ask()
-  if (difference === undefined) return { kind: 'dropped' }
-  if (difference === null) return { kind: 'compared', difference: null }
-  // Perhaps the service only lagged. What it says once it has all that legacy had when it answered, counts.
-  if (!(await caughtUp(request.slice, deps))) return { kind: 'dropped' }
-  const again = await ask()
-  return again === undefined ? { kind: 'dropped' } : { kind: 'compared', difference: again }
+  return found === null ? { kind: 'compared', difference: null } : { kind: 'dropped' }
 }
 
 const SETTLE_STEP_MS = 50
@@ -144,12 +175,12 @@ async function caughtUp(slice: string, deps: Deps): Promise<boolean> {
   }
 }
 
-async function callService(request: ShadowRequest, deps: Deps): Promise<Answer> {
+async function call(request: ShadowRequest, side: ShadowSide, deps: Deps): Promise<Answer> {
   const { limits, clock, signal } = deps
-  const headers = await request.headers()
-  if (!headers || signal.aborted || !request.pool.hasRoom()) throw new Error('no shadow call')
+  const headers = await side.headers()
+  if (!headers || signal.aborted || !side.pool.hasRoom()) throw new Error('no shadow call')
   const { method, target } = request
-  const call = request.pool.open({ method, target, headers }, false)
+  const call = side.pool.open({ method, target, headers }, false)
   const drop = (): void => void call.destroy(new Error('shadow call dropped'))
   const stop = clock.timer(limits.shadowMs, drop)
   signal.addEventListener('abort', drop)

@@ -38,8 +38,8 @@ export async function readProjectTexts(configPath: string): Promise<ProjectTexts
   return { banyan: { file: banyan.file, text: banyan.text }, slices }
 }
 
-// As the router plants it: two slices must not be able to clash there and not here.
-function canonicalOf(aliases: Aliases): (route: Route) => Route {
+/** A route as the router plants it: two slices must not be able to clash there and not here. */
+export function canonicalOf(aliases: Aliases): (route: Route) => Route {
   const rules = ALIASES[aliases]
   const fold = (segment: Segment): Segment =>
     segment.kind === 'static'

@@ -38,3 +38,19 @@ export function wantedStreams(project: Project, stages: ReadonlyMap<string, Stag
     }),
   ]
 }
+
+/**
+ * May a stream that nobody wants be taken down? Only where the slice's stage says so. A slice whose file is gone while it
+ * is in motion keeps its streams' slots and progress: they are its way back.
+ */
+export function isOver(
+  stream: StreamName,
+  project: Project,
+  stages: ReadonlyMap<string, Stage>,
+): boolean {
+  const inMotion = (stage: Stage | undefined): boolean =>
+    stage !== undefined && STAGES[stage].stream !== 'off'
+  if (stream.what !== COPIES) return stages.has(stream.what) && !inMotion(stages.get(stream.what))
+  const known = new Set(project.slices.map(slice => slice.name))
+  return ![...stages].some(([slice, stage]) => inMotion(stage) && !known.has(slice))
+}

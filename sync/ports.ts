@@ -25,7 +25,7 @@ export interface StreamProgress {
   readonly position: Lsn
   /** Everything that committed up to here is visible in the target; at least `position`. */
   readonly watermark: Lsn
-  /** How old the newest applied transaction was when it was applied; 0 when nothing waits. Milliseconds. */
+  /** How old the transaction is that waits longest, or the newest was when it was applied; 0: nothing waits. Milliseconds. */
   readonly lagMs: number
 }
 
@@ -34,8 +34,16 @@ export interface Census {
   readonly transactions: number
   /** `schema.table` → in how many of them it was written too. */
   readonly tables: ReadonlyMap<string, number>
-  /** `role application` → statements. */
-  readonly writers: ReadonlyMap<string, number>
+  readonly writers: readonly CensusWriter[]
+}
+
+export interface CensusWriter {
+  /** The role that logged in. */
+  readonly role: string
+  /** What its application_name has in common with its siblings (sync/writer-name.ts); may be empty. */
+  readonly application: string
+  /** That wrote the slice's tables. */
+  readonly transactions: number
 }
 
 /** Whom a stream tells what it saw. Every method must be safe to repeat. */

@@ -32,6 +32,10 @@ export function columnBlockers(pair: Pair): BanyanError[] {
     ...missing,
     ...pairs.flatMap(([column, other]) => typeBlockers(pair, column, other)),
     ...generatedBlockers(pair),
+    ...alwaysBlockers(from, to, mapping, facts.target.name),
+    ...(facts.direction === 'back'
+      ? alwaysBlockers(to, from, inverse(mapping), facts.source.name)
+      : []),
     ...requiredBlockers(pair, mapping),
     ...keyBlockers(from, to, mapping, facts.target.name),
     ...(facts.direction === 'back'
@@ -44,7 +48,11 @@ export function columnBlockers(pair: Pair): BanyanError[] {
  * What blocks `moved`, not `sync`: columns of legacy that a row made by the service couldn't fill (protocol: a mapping
  * without an inverse). Pure.
  */
-export function oneWayBlockers({ wanted, from, to }: Pair): BanyanError[] {
+export function oneWayBlockers({
+  wanted,
+  from,
+  to,
+}: Omit<Pair, 'facts'> & Partial<Pair>): BanyanError[] {
   const mapping = completeMapping(wanted, from.columns, to.columns)
   return from.columns
     .filter(column => isRequired(column) && !mapping.columns.has(column.name))
@@ -119,6 +127,20 @@ function generatedBlockers({ wanted, from, to }: Pair): BanyanError[] {
     const details = column.generated === null ? [...away, ...here] : [...here, ...away]
     return [new BanyanError(RULES.COLUMN_GENERATED, details)]
   })
+}
+
+/** Of the key, apply knows how: it sets only what changed, and a changed one is a new row (sync/apply/statements.ts). */
+function alwaysBlockers(
+  from: TableFacts,
+  to: TableFacts,
+  mapping: TableMapping,
+  place: string,
+): BanyanError[] {
+  const key = new Set(rowKey(from)?.map(name => mapping.columns.get(name)))
+  const filled = new Set(mapping.columns.values())
+  return to.columns
+    .filter(({ name, identity }) => identity === 'always' && filled.has(name) && !key.has(name))
+    .map(({ name }) => new BanyanError(RULES.COLUMN_ALWAYS, [place, to.name, name]))
 }
 
 function requiredBlockers({ facts, from, to }: Pair, mapping: TableMapping): BanyanError[] {

@@ -15,8 +15,22 @@ export function preflight(facts: PreflightFacts): BanyanError[] {
   return [
     ...serverBlockers(source, { captures: true, applies: back }),
     ...serverBlockers(target, { captures: back, applies: true }),
+    ...(back ? encodingBlockers(source, target) : []),
     ...sharedTargets(facts.tables),
     ...facts.tables.flatMap(table => pairBlockers(facts, table)),
+    // A read copy draws nothing.
+    ...(back
+      ? sharedSequences(
+          source,
+          facts.tables.map(each => each.table),
+        )
+      : []),
+    ...(back
+      ? sharedSequences(
+          target,
+          facts.tables.map(each => each.to),
+        )
+      : []),
   ]
 }
 
@@ -36,6 +50,15 @@ function serverBlockers(
   return blockers
 }
 
+/** SQL_ASCII is a matter of its own, and said already. */
+function encodingBlockers(source: SideFacts, target: SideFacts): BanyanError[] {
+  const here = source.apply.server.encoding
+  const there = target.apply.server.encoding
+  if (here === there || [here, there].includes('SQL_ASCII')) return []
+  const details = [source.name, here, target.name, there]
+  return [new BanyanError(RULES.ENCODING_DIFFERS, details)]
+}
+
 function sharedTargets(tables: readonly TableRenames[]): BanyanError[] {
   const first = new Map<string, string>()
   return tables.flatMap(({ table, to }) => {
@@ -43,6 +66,19 @@ function sharedTargets(tables: readonly TableRenames[]): BanyanError[] {
     if (other !== undefined) return [new BanyanError(RULES.TARGET_SHARED, [other, table, to])]
     first.set(to, table)
     return []
+  })
+}
+
+/** Once the slice has moved, its tables and those outside would draw from two sequences that know nothing of each other. */
+function sharedSequences({ name, apply }: SideFacts, tables: readonly string[]): BanyanError[] {
+  const drawn = tables.flatMap(table => apply.catalog.get(table)?.drawnFrom ?? [])
+  const bySequence = new Map(drawn.map(each => [each.sequence, each.tables]))
+  return [...bySequence].flatMap(([sequence, all]) => {
+    const [inside, outside] = [true, false].map(mine =>
+      all.filter(table => tables.includes(table) === mine).join(', '),
+    )
+    if (!outside) return []
+    return [new BanyanError(RULES.SEQUENCE_SHARED, [name, sequence, inside ?? '', outside])]
   })
 }
 
@@ -60,7 +96,7 @@ function pairBlockers(facts: PreflightFacts, wanted: TableRenames): BanyanError[
   return [...blockers, ...columnBlockers({ facts, wanted, from, to })]
 }
 
-interface Use {
+export interface Use {
   /** By the stream and the copy. */
   readonly read: boolean
   /** By the applier. */
@@ -68,8 +104,24 @@ interface Use {
   readonly viaRoot: boolean
 }
 
-function tableBlockers(side: SideFacts, table: TableFacts, use: Use): BanyanError[] {
-  const { name } = side
+/** A side of which perhaps only one role has got in. */
+export type SeenSide = Pick<SideFacts, 'name'> & {
+  readonly [Role in 'capture' | 'apply']: RoleView | undefined
+}
+
+/** The part of preflight that one side shows by itself, for when the other doesn't answer. Pure. */
+export function sideBlockers(side: SeenSide, tables: readonly string[], use: Use): BanyanError[] {
+  const catalog = (side.capture ?? side.apply)?.catalog
+  if (!catalog) return []
+  return tables.flatMap(name => {
+    const table = catalog.get(name)
+    if (!table) return [new BanyanError(RULES.TABLE_MISSING, [side.name, name])]
+    return tableBlockers(side, table, use)
+  })
+}
+
+function tableBlockers(side: SeenSide, table: TableFacts, use: Use): BanyanError[] {
+  const { name, capture, apply } = side
   return [
     ...kindBlockers(name, table, use),
     ...(use.read ? identityBlockers(name, table) : []),
@@ -77,8 +129,8 @@ function tableBlockers(side: SideFacts, table: TableFacts, use: Use): BanyanErro
       rule => new BanyanError(RULES.RULE_WRITES, [name, rule.name, table.name, rule.event]),
     ),
     ...table.subscriptions.map(each => new BanyanError(RULES.SUBSCRIBED, [name, each, table.name])),
-    ...(use.read ? roleBlockers(name, side.capture, table.name, ['select']) : []),
-    ...(use.written ? roleBlockers(name, side.apply, table.name, WRITES) : []),
+    ...(use.read && capture ? roleBlockers(name, capture, table.name, ['select']) : []),
+    ...(use.written && apply ? roleBlockers(name, apply, table.name, WRITES) : []),
   ]
 }
 
@@ -104,9 +156,13 @@ function kindBlockers(name: string, table: TableFacts, { viaRoot }: Use): Banyan
 }
 
 function identityBlockers(name: string, table: TableFacts): BanyanError[] {
-  if (!['table', 'partitioned'].includes(table.kind) || rowKey(table) !== null) return []
-  const details = [name, table.name, table.replicaIdentity, identityRemedy(table)]
-  return [new BanyanError(RULES.NO_IDENTITY, details)]
+  if (!['table', 'partitioned'].includes(table.kind)) return []
+  const keyless = rowKey(table) === null ? [table.name] : table.frozen
+  return keyless.map(each => {
+    const remedy =
+      each === table.name ? identityRemedy(table) : `give ${each} that of ${table.name}`
+    return new BanyanError(RULES.NO_IDENTITY, [name, each, table.replicaIdentity, remedy])
+  })
 }
 
 function identityRemedy({ name, keys }: TableFacts): string {

@@ -36,6 +36,8 @@ export interface SyncStore {
     id: number,
     result: { tables: readonly TableResult[]; ms: number } | { error: StreamProblem },
   ): Promise<void>
+  /** Past verifications of the slice no longer vouch: not every key that was changed since is known. */
+  outdate(slice: string, why: string): Promise<void>
   /** What a deleted parent of these tables takes along in the target. */
   cascades(database: string, tables: readonly string[]): Promise<ReadonlyMap<string, Cascade[]>>
 }

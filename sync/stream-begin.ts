@@ -12,9 +12,11 @@ import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { acceptFingerprint, readGate } from '../postgres/gate.ts'
 import { createSlot, dropSlot } from '../postgres/slot.ts'
+import { switchCensus } from './census-switch.ts'
 import type { StreamTask } from './plan.ts'
 import { copySlice } from './snapshot/copy-slice.ts'
 import type { SyncStore } from './store.ts'
+import { verificationSlot } from './verify/slice.ts'
 
 export interface BeginContext {
   readonly wiring: Wiring
@@ -119,7 +121,20 @@ export async function endStream(
   const sides = sidesOf(task, context.wiring)
   const name = formatStream(task.stream)
   const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
-  await dropSlot({ url: sides.source.capture, slot: slotOf(task.stream), signal: stop })
+  const slot = slotOf(task.stream)
+  const url = sides.source.capture
+  await dropSlot({ url, slot, signal: stop })
+  // A worker that is killed in a verification leaves it.
+  await dropSlot({ url, slot: verificationSlot(slot), signal: stop })
+  if (task.stream.from === 'legacy' && task.stream.what !== COPIES) {
+    // A worker that was killed couldn't.
+    const legacy = await connect({
+      url: sides.source.apply,
+      applicationName: `banyan ${name}`,
+      signal,
+    })
+    await switchCensus(legacy, task.stream.what, false).finally(() => legacy.end())
+  }
   const target = await connect({
     url: sides.target.apply,
     applicationName: `banyan ${name}`,

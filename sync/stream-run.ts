@@ -13,14 +13,17 @@ import { readDecision, type Verdict } from '../postgres/gate.ts'
 import { openStream } from '../postgres/replication.ts'
 import { overdue, settle, type Settlement } from '../postgres/settle.ts'
 import { Applier } from './apply/applier.ts'
-import type { AppliedTable } from './apply/table.ts'
+import { ownsAfter } from './apply/owner.ts'
+import { type AppliedTable, replacedColumns } from './apply/table.ts'
 import { Writer } from './apply/writer.ts'
+import { switchCensus } from './census-switch.ts'
 import type { StreamTask } from './plan.ts'
 import { beginStream, mappingsOf, sidesOf } from './stream-begin.ts'
+import { slotFree } from './slot-free.ts'
 import type { SyncStore } from './store.ts'
 import type { ComparedTable } from './verify/table.ts'
 import { TouchedKeys } from './verify/touched.ts'
-import { type Barrier, verifySlice } from './verify/slice.ts'
+import { type Barrier, verificationSlot, verifySlice } from './verify/slice.ts'
 
 export interface StreamContext {
   readonly wiring: Wiring
@@ -73,6 +76,10 @@ export async function runStream(
     from,
     mappings.map(each => each.table),
   )
+  const there = await readCatalog(
+    to,
+    mappings.map(each => each.to),
+  )
   const cascades = await store.cascades(
     task.stream.to,
     mappings.map(each => each.to),
@@ -84,6 +91,7 @@ export async function runStream(
     columns,
     key: key(table),
     cascades: cascades.get(target) ?? [],
+    replaced: replacedColumns({ columns }, key(table), must(there.get(target), target)),
   }))
   const compared: ComparedTable[] = mappings.map(({ table, to: target, columns }) => ({
     source: table,
@@ -94,7 +102,17 @@ export async function runStream(
       type: typeOf(must(facts.get(table), table), column),
     })),
   }))
-  const touched = new TouchedKeys(compared)
+  const outdate = (why: string): void => {
+    if (task.slice) void store.outdate(task.slice.name, why).catch(() => undefined)
+  }
+  const touched = new TouchedKeys(compared, {
+    max: wiring.project.banyan.limits.comparedKeys,
+    onForgotten: () => outdate('more keys were changed since than are remembered'),
+  })
+  // What was changed before this run isn't known here.
+  if (task.slice) await store.outdate(task.slice.name, 'its worker began anew since')
+  const slot = slotOf(task.stream)
+  await slotFree(from, slot, signal)
   const writer = await Writer.takeOver(
     await session(sides.target.apply, { pipeline: true }),
     name,
@@ -102,7 +120,6 @@ export async function runStream(
   )
   const publications = [publicationOf(task.stream), ...(task.census ? [CENSUS_PUBLICATION] : [])]
   const position = (writer.position + 1n) as Lsn
-  const slot = slotOf(task.stream)
   const source = await openStream({
     url: sides.source.capture,
     slot,
@@ -114,6 +131,11 @@ export async function runStream(
   opened.defer(() => source[Symbol.asyncDispose]())
   const slice = task.slice?.name ?? null
   const side: Side = task.stream.from === 'legacy' ? 'legacy' : 'service'
+  if (slice !== null && side === 'legacy') {
+    // While the slot is held, and no longer: its next holder may want it on.
+    if (task.census) opened.defer(() => switchCensus(legacy, slice, false))
+    await switchCensus(legacy, slice, task.census)
+  }
   await store.state(name, slice, 'streaming')
   let barrier: Barrier | undefined
   const applier = new Applier({
@@ -156,14 +178,20 @@ export async function runStream(
     await verifying
   }
 
+  /** Its source owns the tables: this stream's target is what a verification is about. */
+  async function applies(): Promise<boolean> {
+    const owner = { slice: task.stream.what, side, legacy, service }
+    return (await ownsAfter(owner).catch(() => null)) !== null
+  }
+
   async function watchVerifications(stop: AbortSignal): Promise<void> {
     while (slice !== null && !stop.aborted) {
       const ids = await store.verifications(slice).catch(() => [])
-      if (ids.length > 0 && applier.applies) {
+      if (ids.length > 0 && (await applies())) {
         const result = await verifySlice({
           sides,
           tables: compared,
-          slot: `${slot}_verify`,
+          slot: verificationSlot(slot),
           signal: stop,
           atPosition: () => touched.mark(),
           set: next => (barrier = next),

@@ -97,6 +97,9 @@ export async function acceptRogue(store: Store, slice: string, actor: string): P
   return rowCount ?? 0
 }
 
+/** Writers of one slice that are told apart; the rest of each role is one more. */
+const WRITERS_MAX = 200
+
 export async function addCensus(store: Store, slice: string, census: Census): Promise<void> {
   const relations = [['', census.transactions] as const, ...census.tables]
   await store.pool.query(
@@ -105,14 +108,23 @@ export async function addCensus(store: Store, slice: string, census: Census): Pr
      ON CONFLICT (slice, relation) DO UPDATE SET transactions = c.transactions + excluded.transactions`,
     [slice, relations.map(each => each[0]), relations.map(each => each[1])],
   )
-  for (const [who, statements] of census.writers) {
-    const space = who.indexOf(' ')
-    await store.pool.query(
-      `INSERT INTO banyan.writer AS w (slice, role, application, statements) VALUES ($1, $2, $3, $4)
-       ON CONFLICT (slice, role, application) DO UPDATE SET statements = w.statements + $4, last_at = clock_timestamp()`,
-      [slice, who.slice(0, space), who.slice(space + 1), statements],
-    )
-  }
+  await store.pool.query(
+    `INSERT INTO banyan.writer AS w (slice, role, application, transactions)
+     SELECT $1, role, name, sum(n) FROM (
+       SELECT role, n, CASE WHEN (SELECT count(*) FROM banyan.writer WHERE slice = $1) < $5
+           OR EXISTS (SELECT 1 FROM banyan.writer k WHERE k.slice = $1 AND k.role = t.role AND k.application = t.application)
+         THEN application ELSE '(others)' END AS name
+       FROM unnest($2::text[], $3::text[], $4::bigint[]) AS t (role, application, n)) named GROUP BY role, name
+     ON CONFLICT (slice, role, application) DO UPDATE
+     SET transactions = w.transactions + excluded.transactions, last_at = clock_timestamp()`,
+    [
+      slice,
+      census.writers.map(each => each.role),
+      census.writers.map(each => each.application),
+      census.writers.map(each => each.transactions),
+      WRITERS_MAX,
+    ],
+  )
 }
 
 export interface CensusFact {
@@ -120,10 +132,11 @@ export interface CensusFact {
   readonly transactions: number
   /** `schema.table` → the part (0 to 1) of them that also wrote it. */
   readonly sideWrites: ReadonlyMap<string, number>
+  /** Who writes most comes first. */
   readonly writers: readonly {
     role: string
     application: string
-    statements: number
+    transactions: number
     perDay: number
   }[]
 }
@@ -134,9 +147,9 @@ export async function readCensus(store: Store, slice: string): Promise<CensusFac
     [slice],
   )
   const writers = await store.pool.query<CensusFact['writers'][number]>(
-    `SELECT role, application, statements::float8,
-       ceil(statements / greatest(extract(epoch from last_at - first_at), 86400) * 86400)::float8 AS "perDay"
-     FROM banyan.writer WHERE slice = $1 ORDER BY statements DESC`,
+    `SELECT role, application, transactions::float8,
+       ceil(transactions * 86400 / greatest(extract(epoch from last_at - first_at), 86400))::float8 AS "perDay"
+     FROM banyan.writer WHERE slice = $1 ORDER BY transactions DESC, role, application`,
     [slice],
   )
   const total = tables.rows.find(row => row.relation === '')?.transactions ?? 0

@@ -1,4 +1,5 @@
 /** Flips: one at a time for each slice, every step written before it acts. */
+import type pg from 'pg'
 import type { Stage } from '../../model/stage.ts'
 import { BanyanError } from '../../model/errors.ts'
 import { CONTROL_ERRORS } from '../../model/errors-control.ts'
@@ -46,10 +47,14 @@ export interface FlipWanted {
   readonly kind: FlipRow['kind']
 }
 
-/** Asks for a flip. Throws FLIP_IN_PROGRESS where another one of the slice hasn't ended: one wins, the other learns who. */
+/**
+ * Asks for a flip. Throws FLIP_IN_PROGRESS where another one of the slice hasn't ended (one wins, the other learns who),
+ * OVERRIDDEN where a brake is on.
+ */
 export async function requestFlip(store: Store, wanted: FlipWanted): Promise<number> {
   try {
     return await transact(store, ['flip'], async client => {
+      if (wanted.kind === 'flip') await refuseOverridden(client, wanted.slice)
       const { rows } = await client.query<{ id: number }>(
         `INSERT INTO banyan.flip (slice, from_stage, to_stage, percent, actor, reason, kind)
          VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id::int`,
@@ -85,6 +90,17 @@ export async function requestFlip(store: Store, wanted: FlipWanted): Promise<num
       { cause: error },
     )
   }
+}
+
+async function refuseOverridden(client: pg.ClientBase, slice: string): Promise<void> {
+  const { rows } = await client.query<{ stage: string; by: string; reason: string }>(
+    `SELECT override_stage AS stage, override_by AS by, override_reason AS reason FROM banyan.slice
+     WHERE name = $1 AND override_stage IS NOT NULL FOR SHARE`,
+    [slice],
+  )
+  const brake = rows[0]
+  if (!brake) return
+  throw new BanyanError(CONTROL_ERRORS.OVERRIDDEN, [slice, brake.stage, brake.by, brake.reason])
 }
 
 /** Newest first. */

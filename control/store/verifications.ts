@@ -1,4 +1,5 @@
 /** Verifications: asked for here, done by the worker that has the slice's stream. */
+import type pg from 'pg'
 import type { Store } from './store.ts'
 import { transact } from './store.ts'
 import { append } from './journal.ts'
@@ -67,6 +68,16 @@ export async function lastVerification(
   return rows[0]
 }
 
+/** Why the newest that ended doesn't count; undefined where it does, or where there is none. */
+export async function whyOutdated(store: Store, slice: string): Promise<string | undefined> {
+  const { rows } = await store.pool.query<{ why: string | null }>(
+    `SELECT error->>'message' AS why FROM banyan.verification WHERE slice = $1 AND ended_at IS NOT NULL
+     ORDER BY id DESC LIMIT 1`,
+    [slice],
+  )
+  return rows[0]?.why ?? undefined
+}
+
 /** Asked for and not ended, oldest first. */
 export async function openVerifications(store: Store, slice: string): Promise<number[]> {
   const { rows } = await store.pool.query<{ id: number }>(
@@ -110,4 +121,19 @@ export async function endVerification(
       },
     })
   })
+}
+
+/**
+ * Takes their word from all that have ended: whoever has accepted a write or a change since must compare again before the
+ * owner moves.
+ */
+export async function outdateVerifications(
+  client: pg.ClientBase | pg.Pool,
+  slice: string,
+  why: { code: string; message: string; hint: string },
+): Promise<void> {
+  await client.query(
+    'UPDATE banyan.verification SET error = $2 WHERE slice = $1 AND ended_at IS NOT NULL AND error IS NULL',
+    [slice, JSON.stringify(why)],
+  )
 }

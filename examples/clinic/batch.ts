@@ -9,10 +9,11 @@ import pg from 'pg'
 const USAGE = `usage: node batch.js --url <database> --mode <mode> --from <id> --to <id>
   plain         marks the booked appointments of the range as missed, in one transaction
   open-across   the same, but ends when told so on stdin: {"cmd":"commit"} or {"cmd":"rollback"}
+  late          the same, but its transaction is open before it writes, which it does at {"cmd":"write"}
   around-gate   a superuser who disables the gate (--trigger banyan_gate) around one write
 Prints one JSON object a line. Exit: 0 committed, 1 failed, 2 usage, 3 refused by the database.`
 
-type Mode = 'plain' | 'open-across' | 'around-gate'
+type Mode = 'plain' | 'open-across' | 'late' | 'around-gate'
 
 interface Job {
   readonly url: string
@@ -37,7 +38,13 @@ const WRITES: Readonly<Record<Mode, (client: pg.Client, job: Job) => Promise<boo
   },
   'open-across': async (client, job) => {
     await update(client, MARK_MISSED, job)
-    return (await nextCommand()) === 'commit'
+    return (await next(commandsOf(), ['commit', 'rollback'])) === 'commit'
+  },
+  late: async (client, job) => {
+    const commands = commandsOf()
+    if ((await next(commands, ['write', 'rollback'])) === 'rollback') return false
+    await update(client, MARK_MISSED, job)
+    return (await next(commands, ['commit', 'rollback'])) === 'commit'
   },
   'around-gate': async (client, job) => {
     const trigger = pg.escapeIdentifier(job.trigger)
@@ -57,14 +64,19 @@ async function update(client: pg.Client, sql: string, job: Job): Promise<void> {
   print({ event: 'updated', rows: rowCount ?? 0 })
 }
 
+function commandsOf(): AsyncIterator<string> {
+  return createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+}
+
 /** The end of stdin means that nobody is left to say commit. */
-async function nextCommand(): Promise<'commit' | 'rollback'> {
-  for await (const line of createInterface({ input: process.stdin })) {
-    const { cmd } = JSON.parse(line) as { cmd?: unknown }
-    if (cmd === 'commit' || cmd === 'rollback') return cmd
-    print({ event: 'unknown command', line })
+async function next(lines: AsyncIterator<string>, wanted: readonly string[]): Promise<string> {
+  for (;;) {
+    const line = await lines.next()
+    if (line.done) return 'rollback'
+    const { cmd } = JSON.parse(line.value) as { cmd?: unknown }
+    if (typeof cmd === 'string' && wanted.includes(cmd)) return cmd
+    print({ event: 'unknown command', line: line.value })
   }
-  return 'rollback'
 }
 
 async function run(job: Job): Promise<number> {

@@ -146,7 +146,7 @@ CREATE TABLE banyan.writer (
   slice text NOT NULL,
   role text NOT NULL,
   application text NOT NULL,
-  statements bigint NOT NULL,
+  transactions bigint NOT NULL,
   first_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   last_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (slice, role, application)

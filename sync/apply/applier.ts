@@ -12,7 +12,7 @@ import { CensusCount } from './census.ts'
 import { fenceOf, judge, markOf } from './judge.ts'
 import { ownsAfter } from './owner.ts'
 import { EventQueue } from './queue.ts'
-import { describeKey, type Statement, statementsOf } from './statements.ts'
+import { describeKey, type Statement, statementsOf, truncateOf } from './statements.ts'
 import type { Barrier } from '../verify/slice.ts'
 import type { AppliedTable } from './table.ts'
 import type { Writer } from './writer.ts'
@@ -24,6 +24,10 @@ const BATCH_TRANSACTIONS_MAX = 64
 const BATCH_CHANGES_MAX = 1000
 /** An idle stream makes its position durable this often, so that the slot doesn't pin WAL. */
 const IDLE_FLUSH_MS = 10_000
+/** What was counted is told this often. */
+const CENSUS_MS = 1_000
+/** How often it is told how old the oldest is that waits. */
+const BEAT_MS = 200
 
 export interface ApplierOptions {
   readonly stream: StreamName
@@ -54,6 +58,8 @@ interface Open {
   mark: StreamName | undefined
   first: boolean
   statements: Statement[]
+  /** By the TRUNCATE that is being read: one change for each table, one statement in the target. */
+  emptied: AppliedTable[]
   rogue: RogueWrite[]
   fenceEpoch: number | undefined
   /** Something in it must be written in the target. */
@@ -70,20 +76,18 @@ export class Applier {
   #batchChanges = 0
   /** The writer has begun with the transaction that is being read: it is too big to wait for its end. */
   #streaming = false
+  /** The transaction that is being read. */
+  #begun: Begin | undefined
   #watermark: Lsn
   #flushedAt = 0
+  #countedAt = 0
 
   constructor(options: ApplierOptions) {
     this.#options = options
     this.#tables = new Map(options.tables.map(table => [table.source, table]))
     this.#side = options.stream.from === 'legacy' ? 'legacy' : 'service'
     this.#watermark = options.writer.position
-    this.#census = new CensusCount(new Set(this.#tables.keys()))
-  }
-
-  /** Its source is the owner: it repeats what it reads. */
-  get applies(): boolean {
-    return this.#owns !== null
+    this.#census = new CensusCount(options.stream.what, new Set(this.#tables.keys()))
   }
 
   /** Runs until the signal aborts or the stream fails with a coded error. */
@@ -92,16 +96,21 @@ export class Applier {
     await this.#learnOwner()
     const queue = new EventQueue(this.#options.source.events(), QUEUE_MAX)
     let open: Open | undefined
+    const beat = setInterval(() => this.#beat(), BEAT_MS)
     try {
       while (!this.#options.signal.aborted) {
         if (!queue.ready && open === undefined) await this.#flush()
         const event = await queue.next()
         if (event === undefined) break
         open = await this.#take(event, open)
+        // An idle mark says that nothing waited when it was sent; what came behind it may wait long since.
+        if (event.kind === 'idle' && !queue.ready) this.#tell(0)
       }
     } finally {
+      clearInterval(beat)
       await queue.close()
       if (this.#streaming) await this.#options.writer.rollback()
+      this.#tellCensus()
     }
   }
 
@@ -128,6 +137,7 @@ export class Applier {
 
   async #begin(begin: Begin): Promise<Open> {
     const { delayMs, clock, signal } = this.#options
+    this.#begun = begin
     await this.#stopAt(begin.commitLsn)
     const wait = begin.committedAtMs + delayMs - clock()
     if (delayMs > 0 && wait > 0) {
@@ -139,6 +149,7 @@ export class Applier {
       mark: undefined,
       first: true,
       statements: [],
+      emptied: [],
       rogue: [],
       fenceEpoch: undefined,
       relevant: false,
@@ -161,7 +172,8 @@ export class Applier {
       }
     }
     const name = `${change.schema}.${change.table}`
-    this.#census.change(name)
+    // What another stream brings is no transaction of the monolith.
+    if (open.mark === undefined) this.#census.change(name)
     const table = this.#tables.get(name)
     if (!table) return
     switch (await this.#judge(open)) {
@@ -179,8 +191,13 @@ export class Applier {
       case 'apply':
         open.relevant = true
         this.#options.touched(table, change)
-        open.statements.push(...statementsOf(change, table))
         this.#batchChanges += 1
+        if (change.op === 't') {
+          open.emptied.push(table)
+          return
+        }
+        empty(open)
+        open.statements.push(...statementsOf(change, table))
         if (this.#streaming || open.statements.length > BATCH_CHANGES_MAX) await this.#stream(open)
     }
   }
@@ -219,8 +236,10 @@ export class Applier {
 
   async #commit(open: Open, end: Lsn): Promise<void> {
     this.#census.commit()
+    empty(open)
     if (open.rogue.length > 0) await this.#options.listener.rogue(open.rogue)
     if (open.relevant || open.rogue.length > 0) this.#batch.push(open)
+    this.#begun = undefined
     this.#watermark = end
     if (this.#streaming) await this.#finish(open)
     else if (
@@ -288,14 +307,24 @@ export class Applier {
       this.#flushedAt = this.#options.clock()
       this.#options.source.acknowledge(position)
     }
-    this.#tell(0)
+  }
+
+  /** What waits grows old: it is told of before it is applied, or nobody would know while it takes long. */
+  #beat(): void {
+    const oldest = this.#batch[0]?.begin ?? this.#begun
+    if (oldest) this.#tell(Math.max(0, this.#options.clock() - oldest.committedAtMs))
   }
 
   #tell(lagMs: number): void {
     const { writer, listener } = this.#options
     listener.progress({ position: writer.position, watermark: this.#watermark, lagMs })
+    if (this.#options.clock() - this.#countedAt >= CENSUS_MS) this.#tellCensus()
+  }
+
+  #tellCensus(): void {
+    this.#countedAt = this.#options.clock()
     const census = this.#census.take()
-    if (census) listener.census(census)
+    if (census) this.#options.listener.census(census)
   }
 
   /** A worker that took over a stream which stands at an undecided fence reads no further either. */
@@ -313,6 +342,12 @@ export class Applier {
     await this.#options.atFence(Number(epoch))
     await this.#options.decided(Number(epoch), this.#options.signal)
   }
+}
+
+/** What a TRUNCATE was to empty is complete: something else follows. */
+function empty(open: Open): void {
+  if (open.emptied.length > 0) open.statements.push(truncateOf(open.emptied))
+  open.emptied = []
 }
 
 /** REACHED: a copy of the fence row, with the progress that includes it, and whoever waits is told. */

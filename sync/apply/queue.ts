@@ -32,8 +32,9 @@ export class EventQueue<T> {
     }
     const item = this.#items[this.#head]
     this.#head += 1
-    if (this.#head === this.#items.length) {
-      this.#items = []
+    // What was taken is let go, also while the source stays ahead.
+    if (this.#head === this.#items.length || this.#head >= this.#limit) {
+      this.#items = this.#items.slice(this.#head)
       this.#head = 0
     }
     this.#wakeWriter?.()

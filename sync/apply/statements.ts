@@ -27,16 +27,21 @@ export function statementsOf(change: Change, table: AppliedTable): Statement[] {
         deleteOf(change, table),
       ]
     case 't':
-      return [
-        {
-          ...blank(change, table),
-          text: `TRUNCATE ${quoteRelation(table.target)}`,
-          values: [],
-          rows: null,
-        },
-      ]
+      return [truncateOf([table])]
     default:
       return unreachable(change.op)
+  }
+}
+
+/** One statement for all of them: alone, PostgreSQL refuses a table that another one's key points at. */
+export function truncateOf(tables: readonly AppliedTable[]): Statement {
+  const targets = new Set(tables.map(table => quoteRelation(table.target)))
+  const sources = new Set(tables.map(table => table.source))
+  return {
+    text: `TRUNCATE ${[...targets].join(', ')}`,
+    values: [],
+    rows: null,
+    about: { op: 't', table: [...sources].join(', '), key: 'all rows' },
   }
 }
 
@@ -54,23 +59,45 @@ function insertOf(change: Change, table: AppliedTable): Statement {
 }
 
 function updateOf(change: Change, table: AppliedTable): Statement[] {
-  const sets: string[] = []
+  const row = must(change.after, 'new row')
+  const sent = [...travelling(row, table)].filter(([, value]) => value !== UNCHANGED)
+  const moves = (name: string) => hasMoved(change, row, name)
+  if (table.replaced && table.key.some(moves)) return [replaceOf(change, table, table.replaced)]
+  const changing = sent.filter(([name]) => !table.key.includes(name) || moves(name))
+  // Nothing but the key: set to what it is, so that a row that isn't there is noticed.
+  const wanted = changing.length > 0 || table.replaced ? changing : sent
+  if (wanted.length === 0) return []
   const values: Value[] = []
-  for (const [name, value] of travelling(must(change.after, 'new row'), table)) {
-    if (value === UNCHANGED) continue
-    values.push(value)
-    sets.push(`${quote(must(table.columns.get(name), name))} = $${values.length}`)
-  }
-  if (sets.length === 0) return []
+  const sets = wanted.map(([name, value]) => {
+    values.push(value as Value)
+    return `${quote(must(table.columns.get(name), name))} = $${values.length}`
+  })
   const where = whereKey(change, table, values)
-  return [
-    {
-      ...blank(change, table),
-      text: `UPDATE ${quoteRelation(table.target)} SET ${sets.join(', ')} WHERE ${where}`,
-      values,
-      rows: 1,
-    },
-  ]
+  const text = `UPDATE ${quoteRelation(table.target)} SET ${sets.join(', ')} WHERE ${where}`
+  return [{ ...blank(change, table), text, values, rows: 1 }]
+}
+
+function hasMoved(change: Change, row: Row, name: string): boolean {
+  const old = change.before?.get(name)
+  return old !== undefined && old !== UNCHANGED && old !== row.get(name)
+}
+
+/** The old row goes and the new one takes over what didn't travel: for a key that no UPDATE may set. */
+function replaceOf(change: Change, table: AppliedTable, kept: readonly string[]): Statement {
+  const values: Value[] = []
+  const where = whereKey(change, table, values)
+  const into = kept.map(quote)
+  const from = kept.map(name => `gone.${quote(name)}`)
+  for (const [name, value] of travelling(must(change.after, 'new row'), table)) {
+    const column = quote(must(table.columns.get(name), name))
+    into.push(column)
+    if (value === UNCHANGED) from.push(`gone.${column}`)
+    else from.push(`$${values.push(value)}`)
+  }
+  const relation = quoteRelation(table.target)
+  const text = `WITH gone AS (DELETE FROM ${relation} WHERE ${where} RETURNING *)
+    INSERT INTO ${relation} (${into.join(', ')}) OVERRIDING SYSTEM VALUE SELECT ${from.join(', ')} FROM gone`
+  return { ...blank(change, table), text, values, rows: 1 }
 }
 
 function deleteOf(change: Change, table: AppliedTable): Statement {
@@ -80,31 +107,38 @@ function deleteOf(change: Change, table: AppliedTable): Statement {
   return { ...blank(change, table), text, values, rows: 1 }
 }
 
-/** The gate's own rule: shared lock first, word second; a slice that is closed here gets its deletes by its own stream. */
+/**
+ * Finds the children by the parent as it stands in the target, before it goes: its key may be all that the stream sent.
+ * The gate's own rule: shared lock first, word second; a slice that is closed here gets its deletes by its own stream.
+ */
 function cascadeOf(change: Change, table: AppliedTable, cascade: Cascade): Statement {
-  const column = quote(cascade.column)
-  const child = quoteRelation(cascade.child)
+  const { child, columns, parentColumns, cut = columns, onDelete, whileOpen } = cascade
   const open =
-    cascade.whileOpen === undefined
+    whileOpen === undefined
       ? ''
       : ` AND (SELECT banyan.word_of(n) % 2 = 1 FROM (SELECT n, pg_advisory_xact_lock_shared(${LOCK_CLASS}, n)
-          FROM (SELECT banyan.number_of(${literal(cascade.whileOpen)}) AS n) s OFFSET 0) l)`
+          FROM (SELECT banyan.number_of(${literal(whileOpen)}) AS n) s OFFSET 0) l)`
+  const [from, of] = [
+    `${quoteRelation(child)} AS child`,
+    `${quoteRelation(table.target)} AS parent`,
+  ]
   const verb =
-    cascade.onDelete === 'cascade' ? `DELETE FROM ${child}` : `UPDATE ${child} SET ${column} = NULL`
-  const parent = keyValue(change, table, cascade.parentColumn)
-  return {
-    ...blank(change, table),
-    text: `${verb} WHERE ${column} = $1${open}`,
-    values: [parent],
-    rows: null,
-  }
+    onDelete === 'cascade'
+      ? `DELETE FROM ${from} USING ${of}`
+      : `UPDATE ${from} SET ${cut.map(name => `${quote(name)} = NULL`).join(', ')} FROM ${of}`
+  const pairs = columns.map(
+    (name, index) => `child.${quote(name)} = parent.${quote(must(parentColumns[index], name))}`,
+  )
+  const values: Value[] = []
+  const where = [...pairs, whereKey(change, table, values, 'parent.')].join(' AND ')
+  return { ...blank(change, table), text: `${verb} WHERE ${where}${open}`, values, rows: null }
 }
 
-function whereKey(change: Change, table: AppliedTable, values: Value[]): string {
+function whereKey(change: Change, table: AppliedTable, values: Value[], of = ''): string {
   return table.key
     .map(name => {
       values.push(keyValue(change, table, name))
-      return `${quote(must(table.columns.get(name), name))} = $${values.length}`
+      return `${of}${quote(must(table.columns.get(name), name))} = $${values.length}`
     })
     .join(' AND ')
 }

@@ -26,6 +26,11 @@ export interface VerifyOptions {
   readonly set: (barrier: Barrier | undefined) => void
 }
 
+/** The slot of a stream's verifications. */
+export function verificationSlot(slot: string): string {
+  return `${slot}_verify`
+}
+
 /** How long the slot may be in the way of its own end, milliseconds. */
 const DROP_MS = 10_000
 

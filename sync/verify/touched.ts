@@ -4,24 +4,30 @@ import type { Change } from '../../model/change.ts'
 import { difference } from './full.ts'
 import { type ComparedTable, sqlOf } from './table.ts'
 
-/** Keys that are remembered for each table; older ones are forgotten first. At the fence some 20,000 take 100 ms. */
-const KEYS_MAX = 20_000
-
 export class TouchedKeys {
   readonly #tables: ReadonlyMap<string, ComparedTable>
   #keys = new Map<string, Map<string, readonly string[]>>()
   /** Written before the position of a verification that hasn't ended well. */
   #older = new Map<string, Map<string, readonly string[]>>()
   #forgotten = 0
+  readonly #max: number
+  readonly #onForgotten: () => void
 
-  constructor(tables: readonly ComparedTable[]) {
+  /** `max`: keys of one table; beyond it the oldest are forgotten, and `onForgotten` is called the first time. */
+  constructor(
+    tables: readonly ComparedTable[],
+    options: { readonly max: number; readonly onForgotten: () => void },
+  ) {
     this.#tables = new Map(tables.map(table => [table.source, table]))
+    this.#max = options.max
+    this.#onForgotten = options.onForgotten
   }
 
   /** The old key and the new one: after a key change both rows must be as the source has them. */
   add(table: string, change: Change): void {
     const compared = this.#tables.get(table)
     if (!compared) return
+    if (change.op === 't') return this.#lost()
     for (const row of [change.before, change.after]) {
       const key = compared.key.map(({ column }) => row?.get(column))
       if (key.every(value => typeof value === 'string')) this.#remember(table, key)
@@ -78,10 +84,16 @@ export class TouchedKeys {
     const keys = this.#keys.get(table) ?? new Map<string, readonly string[]>()
     this.#keys.set(table, keys)
     keys.set(JSON.stringify(key), key)
-    if (keys.size <= KEYS_MAX) return
+    if (keys.size <= this.#max) return
     const oldest = keys.keys().next().value
     if (oldest !== undefined) keys.delete(oldest)
+    this.#lost()
+  }
+
+  /** A comparison at the fence would no longer cover everything: only a new verification would. */
+  #lost(): void {
     this.#forgotten += 1
+    if (this.#forgotten === 1) this.#onForgotten()
   }
 }
 

@@ -20,6 +20,7 @@ type Elsewhere =
   | 'CONFIG_MISSING'
   | 'CONFIG_INVALID'
   | 'EDIT_REFUSED'
+  | 'SECRET_MISSING'
   | 'FK_CROSSES'
   | 'FK_ANSWER'
   | 'FK_COPY'

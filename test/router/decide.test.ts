@@ -108,6 +108,12 @@ const CANARY: readonly [Record<string, string>, number, boolean, Cell][] = [
   [{ 'x-tenant-id': 'acme', 'x-beta': '1' },  0,       false, { side: 'legacy',  reason: 'stale' }],
 ]
 
+void t.test('a slice without tables has nothing that could be stale', async t => {
+  const request = facts('GET', undefined, { 'x-tenant-id': 'acme' })
+  const slice = { percent: 100, ownsTables: false }
+  t.match(decideAt('canary', request, { slice, fresh: false }), { side: 'service' })
+})
+
 void t.test('canary reads are split by key, include rule and freshness', async t => {
   for (const [headers, percent, fresh, cell] of CANARY) {
     const request = facts('GET', undefined, headers)

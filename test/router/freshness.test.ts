@@ -16,6 +16,7 @@ void t.test(
     const freshness = memoryFreshness()
     freshness.watermarks.set('s', 10n)
     const tokens = createTokens(freshness, 100)
+    await turn()
     t.ok(tokens.fresh('s', 'k'))
     const end = tokens.wrote(['k'])
     t.notOk(tokens.fresh('s', 'k'), 'while the request is under way')
@@ -32,6 +33,18 @@ void t.test(
   },
 )
 
+void t.test('what a predecessor forwarded counts as written by everybody', async t => {
+  const freshness = memoryFreshness()
+  freshness.watermarks.set('s', 10n)
+  freshness.position = 20n
+  const tokens = createTokens(freshness, 100)
+  t.notOk(tokens.fresh('s', 'k'), 'before the position of its beginning is known')
+  await turn()
+  t.notOk(tokens.fresh('s', 'k'), 'before the copy has it')
+  freshness.watermarks.set('s', 20n)
+  t.ok(tokens.fresh('s', 'k'))
+})
+
 void t.test('an unknown watermark is never fresh', async t => {
   const tokens = createTokens(memoryFreshness(), 100)
   t.notOk(tokens.fresh('s', 'k'))
@@ -41,8 +54,9 @@ void t.test('an unknown watermark is never fresh', async t => {
 void t.test('a token that failed is fetched again, and until then the owner answers', async t => {
   const freshness = memoryFreshness()
   freshness.watermarks.set('s', 10n)
-  freshness.position = undefined
   const tokens = createTokens(freshness, 100)
+  await turn()
+  freshness.position = undefined
   tokens.wrote(['k'])()
   await turn()
   t.notOk(tokens.fresh('s', 'k'))

@@ -149,6 +149,32 @@ void t.test('an expired hold answers 503 and never falls back', async t => {
   t.match(await again, { status: 200 })
 })
 
+void t.test('a connection goes on after an expired hold, whatever its body', async t => {
+  const legacy = await origin(t, named('legacy'))
+  const s = await stand(t, { legacy: legacy.url, service: legacy.url })
+  for (const [round, body] of ['', '{"a":1}', 'x'.repeat(60_000)].entries()) {
+    await s.order('canary', { ...HOLD, epoch: 20 + round })
+    const client = await dial(t, s.f.port)
+    const head = `PATCH ${PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`
+    client.write(head)
+    client.write(body)
+    await s.report(report => report.held.now === 1)
+    s.clock.advance(HOLD.holdMs)
+    await client.take('}')
+    for (const _again of [1, 2]) {
+      client.write(head)
+      client.write(body)
+      await client.take('}')
+    }
+    await s.order('canary')
+    client.write(head)
+    client.write(body)
+    await client.take('legacy')
+    t.pass(`${body.length} bytes`)
+    client.socket.destroy()
+  }
+})
+
 void t.test('an expired hold whose control is lost lets through: the gate protects', async t => {
   const legacy = await origin(t, named('legacy'))
   const s = await stand(t, { legacy: legacy.url, service: legacy.url })

@@ -51,10 +51,12 @@ export interface MovingSlice {
 
 export async function movingSlice(
   t: Test,
-  options: { delayMs?: number } = {},
+  options: { delayMs?: number; settings?: Readonly<Record<string, string>> } = {},
 ): Promise<MovingSlice> {
   const stop = new AbortController()
-  const [legacyCluster, serviceCluster] = [await testCluster(t), await testCluster(t)]
+  const { settings = {} } = options
+  const cluster = () => testCluster(t, { settings })
+  const [legacyCluster, serviceCluster] = [await cluster(), await cluster()]
   const health = createServer((_, response) => response.end('ok'))
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())

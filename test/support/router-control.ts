@@ -124,6 +124,7 @@ export function sliceOrder(stage: Stage, changes: Partial<SliceOrder> = {}): Sli
     percent: 0,
     by: ['header:x-tenant-id', 'cookie:clinic_sid'],
     include: ['header:x-beta=1'],
+    sample: 100,
     hold: null,
     ...changes,
   }

@@ -39,7 +39,7 @@ void t.test('keys that were written', async t => {
   t.teardown(() => client.end())
 
   await t.test('before a verification are forgotten by it, those after it are not', async t => {
-    const touched = new TouchedKeys([TABLE])
+    const touched = new TouchedKeys([TABLE], { max: 100, onForgotten: () => undefined })
     touched.add('public.here', wrote('1'))
     touched.mark()
     touched.add('public.here', wrote('2'))
@@ -47,8 +47,21 @@ void t.test('keys that were written', async t => {
     t.match(await touched.compare(client, client), { keys: 1, differences: 1 })
   })
 
+  await t.test('and are too many, or gone with a TRUNCATE, are told of, once', async t => {
+    let told = 0
+    const touched = new TouchedKeys([TABLE], { max: 1, onForgotten: () => (told += 1) })
+    touched.add('public.here', wrote('1'))
+    t.equal(told, 0)
+    for (const key of ['2', '3']) touched.add('public.here', wrote(key))
+    t.equal(told, 1)
+    t.match(await touched.compare(client, client), { keys: 1, forgotten: 2 })
+    touched.clear()
+    touched.add('public.here', { ...wrote('1'), op: 't', before: null, after: null })
+    t.equal(told, 2)
+  })
+
   await t.test('are all kept where the verification came to nothing', async t => {
-    const touched = new TouchedKeys([TABLE])
+    const touched = new TouchedKeys([TABLE], { max: 100, onForgotten: () => undefined })
     touched.add('public.here', wrote('1'))
     touched.mark()
     touched.add('public.here', wrote('2'))

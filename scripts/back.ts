@@ -1,0 +1,108 @@
+/** `banyan back`: the brake. An override in the control database, at once; the slice goes back step by step and stays. */
+import { type FlipRow, readFlips } from '../control/store/flips.ts'
+import { append } from '../control/store/journal.ts'
+import { readSlices, setOverride, type SliceFact } from '../control/store/slices.ts'
+import { transact } from '../control/store/store.ts'
+import { BanyanError, must } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { type Stage, STAGE_NAMES } from '../model/stage.ts'
+import type { FlipOptions } from './banyan.ts'
+import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
+import { findSlice, type Opened, withControl } from './control-store.ts'
+import { stageOf } from './flip.ts'
+import { flipLine, stepsLine } from './flip-text.ts'
+import { awaitFlip, stageInFile, withController } from './move.ts'
+
+export async function runBack(
+  context: Context,
+  name: string,
+  wanted: string | undefined,
+  options: FlipOptions,
+): Promise<ExitCode> {
+  return withControl<ExitCode>(context, async opened => {
+    const { slice, fact } = await findSlice(opened, name)
+    const to = targetOf(wanted, fact)
+    const reason = options.reason ?? 'no reason given'
+    await transact(opened.store, ['slice'], async client => {
+      await setOverride(client, name, { stage: to, by: context.actor, reason })
+      const detail = { from: fact.stage, to, reason }
+      await append(client, { actor: context.actor, slice: name, kind: 'brake on', detail })
+    })
+    const flips = await withController(opened, context, () => goBack(opened, context, name, to))
+    const last = flips.at(-1)
+    const there = last?.outcome === 'done' && last.to === to
+    const patch = await stageInFile(context.config, slice, to, undefined)
+    if (context.json) {
+      const diff = patch.diff
+      context.write(
+        `${JSON.stringify({ slice: name, from: fact.stage, to, done: there, flips, diff }, null, 2)}\n`,
+      )
+      return there ? 0 : 4
+    }
+    let before: Pick<SliceFact, 'stage' | 'percent'> = fact
+    for (const flip of flips.filter(each => each.outcome === 'done')) {
+      context.write(`${flipLine(context, name, before, flip)}\n`)
+      if (flip.steps.length > 0) context.write(`${stepsLine(context, flip)}\n`)
+      before = { stage: flip.to, percent: flip.percent }
+    }
+    if (!there) return notThere(context, name, last)
+    context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)
+    if (patch.diff !== '') {
+      context.write(
+        `  ${slice.file} still wants ${slice.stage}; to make it say what is:\n${patch.diff}`,
+      )
+    }
+    context.write(`next: ${commandLine(context, `why ${name}`)}\n`)
+    return 0
+  })
+}
+
+/** Throws NOTHING_BACK where the way doesn't lead back, or nothing is behind. */
+function targetOf(wanted: string | undefined, fact: SliceFact): Stage {
+  const here = STAGE_NAMES.indexOf(fact.stage)
+  const to = wanted === undefined ? STAGE_NAMES[here - 1] : stageOf(wanted, fact, undefined)
+  if (to === undefined || STAGE_NAMES.indexOf(to) >= here || fact.stage === 'retired') {
+    throw new BanyanError(CONTROL_ERRORS.NOTHING_BACK, [fact.name, fact.stage, to ?? 'anything'])
+  }
+  return to
+}
+
+/** Waits for each step; ends where the slice has arrived, or where a step was refused. */
+async function goBack(
+  opened: Opened,
+  context: Context,
+  name: string,
+  to: Stage,
+): Promise<FlipRow[]> {
+  const { store, ear } = opened
+  const since = (await readFlips(store, { slice: name, limit: 1 }))[0]
+  const ended: FlipRow[] = []
+  const floor = since && since.endedAtMs !== null ? since.id : (since?.id ?? 0) - 1
+  for (;;) {
+    const heard = ear.heard(['flip', 'slice'], 100, context.signal)
+    const seen = ended.at(-1)?.id ?? floor
+    const next = (await readFlips(store, { slice: name, limit: 20 })).findLast(
+      each => each.id > seen,
+    )
+    if (next) {
+      const flip = await awaitFlip(opened, context, next.id)
+      ended.push(flip)
+      if (flip.kind === 'back' && flip.outcome !== 'done') return ended
+    }
+    const fact = must(
+      (await readSlices(store.pool)).find(each => each.name === name),
+      name,
+    )
+    if (fact.stage === to && !next) return ended
+    if (context.signal.aborted) return ended
+    if (!next) await heard
+  }
+}
+
+function notThere(context: Context, name: string, flip: FlipRow | undefined): ExitCode {
+  const error = flip?.error ?? new BanyanError(CONTROL_ERRORS.CONTROLLER_SILENT, [name, 0])
+  for (const each of flip?.error?.blockers ?? []) context.write(problemText(context, each))
+  context.write(problemText(context, error))
+  context.write(`  the brake stays on: it is tried again until it is released\n`)
+  return flip?.error?.exit === 3 ? 3 : 4
+}

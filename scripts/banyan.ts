@@ -1,0 +1,244 @@
+#!/usr/bin/env node
+/** The command `banyan`: reads the command line, calls one file per command, and turns what it says into an exit code. */
+import { existsSync, realpathSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { contextOf, fail, type Context, type ExitCode } from './context.ts'
+import { DEMO_CONFIG } from './folders.ts'
+
+interface Globals {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+type Run = (context: Context) => Promise<ExitCode>
+
+const HELP = `Move a monolith to services, one slice at a time.      banyan <command> [--json] [--config banyan.yaml]
+Learn  explain <METHOD> <path>
+Check  lint  doctor <slice>  plan <slice> [stage]  verify <slice>
+Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
+Look   status [-w]  why <slice>  journal [slice]
+Run    up  run router|sync|control  migrate  demo
+Start: banyan demo (no monolith needed), or banyan lint and banyan up beside your banyan.yaml
+Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed · 5 a person must decide
+More:  banyan <command> --help
+`
+
+/** Runs one command line; resolves to its exit code. */
+export async function main(args: readonly string[]): Promise<ExitCode> {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (stop.signal.aborted) process.exit(130)
+      stop.abort()
+    })
+  }
+  // Whoever started us and watches us is gone: nobody would stop us any more.
+  process.on('disconnect', () => stop.abort())
+  // Listening must not keep a command alive that has nothing left to do.
+  process.channel?.unref()
+  let exit: ExitCode = 0
+  const program = commands(async (globals, run) => {
+    const context = contextOf({
+      config: globals.config ?? defaultConfig(),
+      json: globals.json ?? false,
+      signal: stop.signal,
+      self: selfOf(globals.config),
+    })
+    exit = await run(context).catch((error: unknown) => fail(context, error))
+  })
+  program.version(await packageVersion(), '-v, --version')
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? 0 : 2
+  }
+  return exit
+}
+
+/** The files in this folder, else those of the demo that was started here. */
+function defaultConfig(): string {
+  if (!existsSync('banyan.yaml') && existsSync(DEMO_CONFIG)) return DEMO_CONFIG
+  return 'banyan.yaml'
+}
+
+function selfOf(config: string | undefined): string {
+  const name = process.env['npm_command'] === undefined ? 'banyan' : 'npx banyan'
+  return config === undefined ? name : `${name} --config ${relative('.', config) || config}`
+}
+
+async function packageVersion(): Promise<string> {
+  const text = await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+function commands(start: (globals: Globals, run: Run) => Promise<void>): Command {
+  const program = new Command('banyan')
+  program.exitOverride().enablePositionalOptions(false)
+  program.showSuggestionAfterError().showHelpAfterError('(banyan --help lists the commands)')
+  program.helpInformation = () => HELP
+  /** One command; `--json` and `--config` may stand before or after its name. */
+  const command = (usage: string, about: string): Command =>
+    program
+      .command(usage)
+      .description(about)
+      .option('--config <file>', 'the project (default: ./banyan.yaml, else the demo started here)')
+      .option('--json', 'one JSON document instead of a text')
+      .exitOverride()
+  const act =
+    <A extends unknown[]>(run: (context: Context, ...args: A) => Promise<ExitCode>) =>
+    async (...args: unknown[]) => {
+      const self = args.at(-1) as Command
+      const rest = args.slice(0, -1) as A
+      await start({ ...program.opts<Globals>(), ...self.opts<Globals>() }, context =>
+        run(context, ...rest),
+      )
+    }
+  program.option('--config <file>').option('--json')
+
+  command('lint', 'check banyan.yaml and slices/*.yaml; needs no database').action(
+    act(async context => (await import('./lint.ts')).runLint(context)),
+  )
+  command('plan', 'what a flip would do now, and what stands in its way; changes nothing')
+    .argument('<slice>')
+    .argument('[stage]', 'default: the next one')
+    .action(
+      act(async (context, slice: string, stage: string | undefined) =>
+        (await import('./plan.ts')).runPlan(context, slice, stage),
+      ),
+    )
+  command('flip', 'move a slice to its next stage, or to the one you name')
+    .argument('<slice>')
+    .argument('[stage]', 'sync, shadow, canary, moved, or a stage to go back to')
+    .option('--percent <n>', 'at canary: part of the keys whose reads go to the service')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, slice: string, stage: string | undefined, options: FlipOptions) =>
+        (await import('./flip.ts')).runFlip(context, slice, stage, options),
+      ),
+    )
+  command('back', 'the brake: take a slice back now, whatever its file says, until it is released')
+    .argument('<slice>')
+    .argument('[stage]', 'default: the stage before')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, slice: string, stage: string | undefined, options: FlipOptions) =>
+        (await import('./back.ts')).runBack(context, slice, stage, options),
+      ),
+    )
+  command('release', 'take the brake off: the slice follows its file again')
+    .argument('<slice>')
+    .action(
+      act(async (context, slice: string) =>
+        (await import('./release.ts')).runRelease(context, slice),
+      ),
+    )
+  command('verify', "compare a slice's two sides row by row")
+    .argument('<slice>')
+    .action(
+      act(async (context, slice: string) =>
+        (await import('./verify.ts')).runVerify(context, slice),
+      ),
+    )
+  command('doctor', 'look at both databases of a slice: what keeps it from moving, what changed')
+    .argument('<slice>')
+    .option('--accept', 'take what is there now as right: writes round the gate, changed tables')
+    .action(
+      act(async (context, slice: string, options: { accept?: boolean }) =>
+        (await import('./doctor.ts')).runDoctor(context, slice, options.accept ?? false),
+      ),
+    )
+  command('status', 'where every slice stands (want → is), its streams, and what needs you')
+    .argument('[slice]')
+    .option('-w, --watch', 'again every second, until Ctrl-C')
+    .action(
+      act(async (context, slice: string | undefined, options: { watch?: boolean }) =>
+        (await import('./status.ts')).runStatus(context, slice, options.watch ?? false),
+      ),
+    )
+  command('why', 'why a slice stands where it does: last flip, brake, streams, differences')
+    .argument('<slice>')
+    .action(
+      act(async (context, slice: string) => (await import('./why.ts')).runWhy(context, slice)),
+    )
+  command('explain', 'where a request would go, and why')
+    .argument('<method>')
+    .argument('<path>')
+    .option('-H, --header <line...>', 'as in: -H "cookie: clinic_sid=…"')
+    .action(
+      act(async (context, method: string, path: string, options: { header?: string[] }) =>
+        (await import('./explain.ts')).runExplain(context, method, path, options.header ?? []),
+      ),
+    )
+  command('journal', 'what was decided, by whom, why, and how it ended; newest last')
+    .argument('[slice]')
+    .option('-n, --lines <n>', 'so many entries', '20')
+    .action(
+      act(async (context, slice: string | undefined, options: { lines: string }) =>
+        (await import('./journal.ts')).runJournal(context, slice, options.lines),
+      ),
+    )
+  command('migrate', 'bring the schema `banyan` up to date in all databases, or take it out')
+    .option('--check', 'only say what is missing; exit 3 if anything is')
+    .option('--roles <database>', 'print the SQL that makes the three roles: legacy or a service')
+    .option('--uninstall', 'take all of it out again; only when every slice is at legacy')
+    .action(
+      act(async (context, options: MigrateOptions) =>
+        (await import('./migrate.ts')).runMigrate(context, options),
+      ),
+    )
+  command(
+    'up',
+    'run everything here: router, sync, control, and a control database if none is named',
+  )
+    .option('--router-only', 'only the façade in front of legacy; no database is touched')
+    .action(
+      act(async (context, options: { routerOnly?: boolean }) =>
+        (await import('./up.ts')).runUp(context, options.routerOnly ?? false),
+      ),
+    )
+  command('run', 'run one part: router (any number), sync or control (one works, others stand by)')
+    .argument('<part>', 'router, sync or control')
+    .option('--lag <duration>', 'sync: apply everything this much later, to try things out')
+    .action(
+      act(async (context, part: string, options: { lag?: string }) =>
+        (await import('./run.ts')).runPart(context, part, options.lag),
+      ),
+    )
+  command(
+    'demo',
+    'a clinic of its own, three databases, live traffic; then a slice moves and comes back',
+  )
+    .option('--once', 'end after the report: 0 only if everything in it is clean')
+    .option('--lag <duration>', 'apply everything this much later: what must hold, holds')
+    .option('--sabotage <what>', 'break one thing on purpose: the report must end red')
+    .option('--folder <path>', 'where it keeps its data', '.banyan-demo')
+    .action(
+      act(async (context, options: DemoOptions) =>
+        (await import('./demo.ts')).runDemo(context, options),
+      ),
+    )
+  return program
+}
+
+export interface FlipOptions {
+  readonly percent?: string
+  readonly reason?: string
+}
+export interface MigrateOptions {
+  readonly check?: boolean
+  readonly roles?: string
+  readonly uninstall?: boolean
+}
+export interface DemoOptions {
+  readonly once?: boolean
+  readonly lag?: string
+  readonly sabotage?: string
+  readonly folder: string
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === import.meta.filename) {
+  process.exitCode = await main(process.argv.slice(2))
+}

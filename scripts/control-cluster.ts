@@ -1,0 +1,66 @@
+/** The control database, wherever it is: an embedded cluster in the project's folder, or the one that banyan.yaml names. */
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { controlMigrations } from '../migrations/control/control.ts'
+import { migrateUp } from '../migrations/runner.ts'
+import type { Project } from '../model/project.ts'
+import { connect } from '../postgres/connection.ts'
+import { type Cluster, startCluster } from '../postgres/embedded.ts'
+import { foldersOf } from './folders.ts'
+import { openWiring } from './wiring.ts'
+
+const DATABASE = 'banyan'
+
+export interface ControlDatabase extends AsyncDisposable {
+  /** Undefined where banyan.yaml names a database of its own. */
+  readonly cluster: Cluster | undefined
+  readonly url: string
+}
+
+/**
+ * Starts it where it is embedded, and brings its schema up to date. While it runs, its URL lies where the other commands
+ * look for it. Throws what `startCluster`, `openWiring` and `migrateUp` throw.
+ */
+export async function openControlDatabase(
+  config: string,
+  project: Project,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<ControlDatabase> {
+  const folders = foldersOf(config)
+  await mkdir(folders.state, { recursive: true, mode: 0o700 })
+  if (project.banyan.control.database !== 'embedded') {
+    const { control } = await openWiring(config)
+    await migrateUp(control, controlMigrations())
+    return { cluster: undefined, url: control, async [Symbol.asyncDispose]() {} }
+  }
+  const cluster = await startCluster({ dataDir: folders.controlData, name: 'control', settings })
+  try {
+    await createDatabase(cluster.url('postgres'), DATABASE)
+    const url = cluster.url(DATABASE)
+    await migrateUp(url, controlMigrations())
+    await writeFile(folders.controlUrl, `${url}\n`, { mode: 0o600 })
+    return {
+      cluster,
+      url,
+      async [Symbol.asyncDispose]() {
+        await rm(folders.controlUrl, { force: true })
+        await cluster.stop()
+      },
+    }
+  } catch (error) {
+    await cluster.stop()
+    throw error
+  }
+}
+
+/** Makes the database where there is none of that name. */
+export async function createDatabase(url: string, name: string, owner?: string): Promise<void> {
+  const client = await connect({ url, applicationName: 'banyan setup' })
+  try {
+    const known = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [name])
+    if (known.rowCount === 0) {
+      await client.query(`CREATE DATABASE "${name}"${owner ? ` OWNER "${owner}"` : ''}`)
+    }
+  } finally {
+    await client.end()
+  }
+}

@@ -1,0 +1,75 @@
+/** `banyan doctor --accept`: what is there now is taken as right, on a person's word. Nothing is carried to the other side. */
+import { acceptRogue, type ListedRogue } from '../control/store/findings.ts'
+import { append } from '../control/store/journal.ts'
+import { transact } from '../control/store/store.ts'
+import { outdateVerifications } from '../control/store/verifications.ts'
+import { acceptFingerprint } from '../postgres/gate.ts'
+import { type Changed, changedText, remedyOf } from './doctor-gates.ts'
+import type { Examined } from './doctor-look.ts'
+
+export interface Accepted {
+  readonly rogue: readonly ListedRogue[]
+  /** How many writes were accepted: more than `rogue` where some came in between. */
+  readonly writes: number
+  readonly changed: readonly (Changed & { readonly where: string })[]
+  /** Databases whose changes nobody can accept: something there must be put back first. */
+  readonly left: readonly string[]
+}
+
+/**
+ * Accepts what `examined` has shown. Invariant: verifications lose their word first. Whatever was proved equal before may
+ * differ now, and a flip of the owner compares only what came through the streams since.
+ * Throws what `examined` says of the control database where there is none to write in.
+ */
+export async function acceptAll(examined: Examined, actor: string): Promise<Accepted> {
+  const { slice, store, rogue } = examined
+  if (!store) throw examined.controlError ?? new Error('no control database')
+  const found = changedSides(examined)
+  const changed = found.flatMap(({ where, changed }) => changed.map(each => ({ ...each, where })))
+  const nothing = rogue.length === 0 && changed.length === 0
+  if (nothing) return { rogue: [], writes: 0, changed: [], left: leftOut(examined) }
+  await transact(store, ['verification', 'slice'], client =>
+    outdateVerifications(client, slice.name, {
+      code: 'VERIFY_STALE',
+      message: 'what was compared was changed since, and accepted',
+      hint: `compare again: banyan verify ${slice.name}`,
+    }),
+  )
+  // The apply role may call it; no other of ours needs to.
+  for (const { apply } of found) await acceptFingerprint(apply, slice.name)
+  const writes = await acceptRogue(store, slice.name, actor)
+  const detail = {
+    writes,
+    objects: changed.length,
+    rogue: rogue.map(({ side, operation, relation, key, at }) => {
+      return { side, operation, relation, key, at }
+    }),
+    changed: changed.map(each => `${each.where}: ${changedText(each)}`),
+  }
+  await transact(store, ['slice'], client =>
+    append(client, { actor, slice: slice.name, kind: 'accepted', detail }),
+  )
+  return { rogue, writes, changed, left: leftOut(examined) }
+}
+
+function changedSides({ slice, gates, sides }: Examined) {
+  return (['legacy', 'service'] as const).flatMap(side => {
+    const gate = gates[side]
+    const apply = sides[side]?.sessions.apply
+    const changed = gate?.changed ?? []
+    if (!gate || !apply || changed.length === 0 || broken(slice.name, gate)) return []
+    return [{ where: sides[side]?.wanted.name ?? side, apply, changed }]
+  })
+}
+
+function leftOut({ slice, gates, sides }: Examined): string[] {
+  return (['legacy', 'service'] as const).flatMap(side => {
+    const gate = gates[side]
+    return gate && broken(slice.name, gate) ? [sides[side]?.wanted.name ?? side] : []
+  })
+}
+
+function broken(slice: string, gate: NonNullable<Examined['gates']['legacy']>): boolean {
+  const { number } = gate.state
+  return (gate.changed ?? []).some(each => remedyOf(slice, each, number) !== undefined)
+}

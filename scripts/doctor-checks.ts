@@ -1,0 +1,84 @@
+/** What `banyan doctor` counts: one check is one question about one place, and problems are sorted under the question they answer. */
+import type { BanyanError } from '../model/errors.ts'
+import type { Problem } from './context.ts'
+
+export interface Check {
+  /** `legacy`, a service, `control`, or the slice itself. */
+  readonly where: string
+  readonly what: string
+  /** `unknown`: what it takes to look wasn't there; another check says why. */
+  readonly state: 'ok' | 'bad' | 'unknown'
+  readonly problems: readonly Problem[]
+}
+
+/** A question, and the codes that answer it with no. */
+export type Question = readonly [what: string, codes: readonly string[]]
+
+export const SERVER: readonly Question[] = [
+  ['is a primary', ['STANDBY']],
+  ['wal_level', ['WAL_LEVEL']],
+  ['replication slots', ['SLOTS_EXHAUSTED']],
+  ['WAL senders', ['SENDERS_EXHAUSTED']],
+  ['durable', ['NOT_DURABLE']],
+  ['encoding', ['ENCODING']],
+]
+
+export const ROLES: readonly Question[] = [
+  ['apply owns nothing', ['ROLES_SAME']],
+  ['capture: replication', ['ROLE_NOT_REPLICATION']],
+  ['apply: session_replication_role', ['ROLE_REPLICA_DENIED']],
+  ['setup: gates and publications', ['SETUP_DENIED']],
+  ['owner is no superuser', ['ROLE_IS_SUPERUSER']],
+]
+
+export const TABLES: readonly Question[] = [
+  ['tables are there', ['TABLE_MISSING']],
+  ['kinds of tables', ['TABLE_KIND']],
+  ['replica identity', ['NO_IDENTITY']],
+  ['rules and subscriptions', ['RULE_WRITES', 'SUBSCRIBED']],
+  ['grants', ['GRANT_MISSING', 'ROW_SECURITY']],
+]
+
+/** Of both databases together. */
+export const PAIRS: readonly Question[] = [
+  ['names', ['TARGET_SHARED', 'COLUMN_MISSING', 'COLUMN_TAKEN']],
+  ['types', ['COLUMN_TYPE', 'COLUMN_UNSUPPORTED', 'ENUM_LABELS']],
+  ['columns that must be filled', ['COLUMN_GENERATED', 'COLUMN_REQUIRED', 'MAPPING_ONE_WAY']],
+  ['keys', ['KEY_MISMATCH', 'KEY_UNMAPPED']],
+]
+
+/** One check for each question, and one more for each code that no question asks for. */
+export function checksOf(
+  where: string,
+  questions: readonly Question[],
+  found: readonly Problem[],
+): Check[] {
+  const asked = new Set(questions.flatMap(([, codes]) => codes))
+  const others = [...new Set(found.map(each => each.code))].filter(code => !asked.has(code))
+  return [...questions, ...others.map((code): Question => [code, [code]])].map(([what, codes]) =>
+    check(
+      where,
+      what,
+      found.filter(each => codes.includes(each.code)),
+    ),
+  )
+}
+
+export function check(where: string, what: string, problems: readonly Problem[]): Check {
+  return { where, what, state: problems.length === 0 ? 'ok' : 'bad', problems }
+}
+
+export function unknown(where: string, questions: readonly Question[]): Check[] {
+  return questions.map(([what]) => ({ where, what, state: 'unknown', problems: [] }))
+}
+
+/** Plain, as it is printed and counted. */
+export function problem({ code, message, hint }: Problem | BanyanError): Problem {
+  return { code, message, hint }
+}
+
+/** Each problem once: a server that is down says so to all of its roles. */
+export function problemsOf(checks: readonly Check[]): Problem[] {
+  const all = checks.flatMap(each => each.problems)
+  return [...new Map(all.map(each => [`${each.code} ${each.message}`, each])).values()]
+}

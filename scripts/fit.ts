@@ -1,0 +1,13 @@
+/** Lines that are made to fit the screen, each going on under itself. */
+import type { Context } from './context.ts'
+import { widthOf, wrap } from './table.ts'
+
+/** What goes on in a next line is indented as its first is, and never less than by two. */
+export function fit(context: Pick<Context, 'columns'>, lines: readonly string[]): string[] {
+  return lines.flatMap(line => {
+    const own = /^ */.exec(line)?.[0] ?? ''
+    const rest = own === '' ? '  ' : own
+    const wrapped = wrap(line.trimStart(), widthOf(context) - rest.length)
+    return wrapped.map((text, n) => `${n === 0 ? own : rest}${text}`)
+  })
+}

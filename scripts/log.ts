@@ -1,0 +1,28 @@
+/** What the parts of Banyan write while they run: one JSON object a line, on stderr. Codes and names, never a row's values. */
+import { BanyanError } from '../model/errors.ts'
+
+export interface PartLog {
+  info(fields: object, phrase: string): void
+  warn(fields: object, phrase: string): void
+  error(fields: object, phrase: string): void
+}
+
+export function jsonLog(part: string): PartLog {
+  const line = (level: string) => (fields: object, phrase: string) => {
+    const entries = Object.entries(fields).map(([key, value]) => [key, plain(value)] as const)
+    const at = new Date().toISOString()
+    const text = JSON.stringify({ at, level, part, phrase, ...Object.fromEntries(entries) })
+    process.stderr.write(`${text}\n`)
+  }
+  return { info: line('info'), warn: line('warn'), error: line('error') }
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  if (!(value instanceof Error)) return value
+  const { code } = value as { code?: unknown }
+  // PostgreSQL's own message of a refused statement may quote a value; ours never does.
+  const coded =
+    value instanceof BanyanError || typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)
+  return { code, message: coded ? value.message : 'refused by PostgreSQL' }
+}

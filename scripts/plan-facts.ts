@@ -1,0 +1,69 @@
+/** What `banyan plan` measures before it says anything: here what the control database knows. Reads only. */
+import { foreignWriters } from '../control/gather.ts'
+import { type CensusFact, readCensus } from '../control/store/findings.ts'
+import { type FlipRow, readFlips } from '../control/store/flips.ts'
+import { readRouters } from '../control/store/routers.ts'
+import type { SliceFact } from '../control/store/slices.ts'
+import { readStreams, type StreamRow } from '../control/store/streams.ts'
+import { lastVerification, type VerificationRow } from '../control/store/verifications.ts'
+import type { Slice } from '../model/project.ts'
+import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
+import type { Asked } from './checks-now.ts'
+import { pauseOf } from './flip-text.ts'
+import { streamsOf } from './in-step.ts'
+import { type InDatabases, NOTHING, readDatabases } from './plan-databases.ts'
+
+const PAUSES_MAX = 10
+/** So many flips are looked through for those. */
+const FLIPS_MAX = 200
+
+export interface Measured extends InDatabases {
+  readonly routers: number
+  readonly streams: readonly StreamRow[]
+  readonly verification: VerificationRow | null
+  /** Of the last ten fenced flips of the slice that were done, in ms; newest first. */
+  readonly pauses: readonly number[]
+  readonly census: {
+    readonly transactions: number
+    readonly writers: readonly { name: string; perDay: number; waived: boolean }[]
+  }
+}
+
+export async function measure(
+  asked: Asked,
+  slice: Slice,
+  fact: Pick<SliceFact, 'stage' | 'epoch'>,
+  to: Stage,
+): Promise<Measured> {
+  const { store, wiring } = asked
+  const owns = Object.keys(slice.tables).length > 0
+  const census = await readCensus(store, slice.name)
+  const streams = streamsOf(slice, await readStreams(store), wiring.project.banyan.services)
+  const moving = owns && STAGES[fact.stage].stream !== 'off'
+  return {
+    routers: (await readRouters(store)).length,
+    streams: moving ? streams : [],
+    verification: (await lastVerification(store, slice.name)) ?? null,
+    pauses: pausesOf(await readFlips(store, { slice: slice.name, limit: FLIPS_MAX })),
+    census: { transactions: census.transactions, writers: writersIn(slice, census) },
+    ...(owns ? await readDatabases(asked, slice, fact, to) : NOTHING),
+  }
+}
+
+export function pausesOf(flips: readonly FlipRow[]): number[] {
+  return flips
+    .filter(each => each.outcome === 'done' && each.kind !== 'rehearsal' && each.steps.length > 0)
+    .filter(each => movesOwner(each.from, each.to))
+    .slice(0, PAUSES_MAX)
+    .map(pauseOf)
+}
+
+/** All but the monolith itself, who writes most. */
+function writersIn(slice: Slice, { writers }: CensusFact): Measured['census']['writers'] {
+  const refused = foreignWriters(slice, writers).map(each => each.name)
+  return foreignWriters({ writers: {} }, writers).map(({ name, perDay }) => ({
+    name,
+    perDay,
+    waived: !refused.includes(name),
+  }))
+}

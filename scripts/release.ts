@@ -1,0 +1,41 @@
+/** `banyan release`: takes the brake off. */
+import { nextStep } from '../control/reconcile.ts'
+import { append } from '../control/store/journal.ts'
+import { clearOverride } from '../control/store/slices.ts'
+import { transact } from '../control/store/store.ts'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { commandLine, type Context, type ExitCode } from './context.ts'
+import { findSlice, withControl } from './control-store.ts'
+import { stageText } from './flip-text.ts'
+
+export async function runRelease(context: Context, name: string): Promise<ExitCode> {
+  return withControl<ExitCode>(context, async opened => {
+    const { slice, fact } = await findSlice(opened, name)
+    const { override } = fact
+    if (!override) throw new BanyanError(CONTROL_ERRORS.NOT_BRAKED, [name])
+    await transact(opened.store, ['slice'], async client => {
+      await clearOverride(client, name)
+      const detail = { stage: override.stage, by: override.by, reason: override.reason }
+      await append(client, { actor: context.actor, slice: name, kind: 'brake off', detail })
+    })
+    const step = nextStep({ ...fact, wantedStage: slice.stage, override: null })
+    if (context.json) {
+      const wants = slice.stage
+      context.write(`${JSON.stringify({ slice: name, stage: fact.stage, wants, step }, null, 2)}\n`)
+      return 0
+    }
+    context.write(`✔ ${name}  the brake of ${override.by} is off (${override.reason})\n`)
+    if (step) {
+      const to = stageText(step.to, step.percent)
+      context.write(`  ${slice.file} wants ${slice.stage}: it goes to ${to} by itself now\n`)
+      context.write(`next: ${commandLine(context, `status ${name}`)}\n`)
+    } else if (slice.stage !== fact.stage) {
+      context.write(
+        `  ${slice.file} wants ${slice.stage}: that moves the owner, so it waits for you\n`,
+      )
+      context.write(`next: ${commandLine(context, `plan ${name} ${slice.stage}`)}\n`)
+    } else context.write(`next: ${commandLine(context, `status ${name}`)}\n`)
+    return 0
+  })
+}
