@@ -13,6 +13,9 @@ import { stageOf } from './flip.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { awaitFlip, stageInFile, withController } from './move.ts'
 
+/** A brake that nobody has acted on for so long is said to stand, and not to be obeyed yet. */
+const SILENT_MS = 10_000
+
 export async function runBack(
   context: Context,
   name: string,
@@ -23,12 +26,17 @@ export async function runBack(
     const { slice, fact } = await findSlice(opened, name)
     const to = targetOf(wanted, fact)
     const reason = options.reason ?? 'no reason given'
+    // Before the brake: the controller may be done before we look again.
+    const [before] = await readFlips(opened.store, { slice: name, limit: 1 })
+    const seen = before ? (before.endedAtMs === null ? before.id - 1 : before.id) : 0
     await transact(opened.store, ['slice'], async client => {
       await setOverride(client, name, { stage: to, by: context.actor, reason })
       const detail = { from: fact.stage, to, reason }
       await append(client, { actor: context.actor, slice: name, kind: 'brake on', detail })
     })
-    const flips = await withController(opened, context, () => goBack(opened, context, name, to))
+    const flips = await withController(opened, context, () =>
+      goBack(opened, context, { name, to, seen }),
+    )
     const last = flips.at(-1)
     const there = last?.outcome === 'done' && last.to === to
     const patch = await stageInFile(context.config, slice, to, undefined)
@@ -39,11 +47,11 @@ export async function runBack(
       )
       return there ? 0 : 4
     }
-    let before: Pick<SliceFact, 'stage' | 'percent'> = fact
+    let here: Pick<SliceFact, 'stage' | 'percent'> = fact
     for (const flip of flips.filter(each => each.outcome === 'done')) {
-      context.write(`${flipLine(context, name, before, flip)}\n`)
+      context.write(`${flipLine(context, name, here, flip)}\n`)
       if (flip.steps.length > 0) context.write(`${stepsLine(context, flip)}\n`)
-      before = { stage: flip.to, percent: flip.percent }
+      here = { stage: flip.to, percent: flip.percent }
     }
     if (!there) return notThere(context, name, last)
     context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)
@@ -60,33 +68,35 @@ export async function runBack(
 /** Throws NOTHING_BACK where the way doesn't lead back, or nothing is behind. */
 function targetOf(wanted: string | undefined, fact: SliceFact): Stage {
   const here = STAGE_NAMES.indexOf(fact.stage)
-  const to = wanted === undefined ? STAGE_NAMES[here - 1] : stageOf(wanted, fact, undefined)
+  const to = wanted === undefined ? STAGE_NAMES[here - 1] : stageOf(wanted, fact, undefined, 'back')
   if (to === undefined || STAGE_NAMES.indexOf(to) >= here || fact.stage === 'retired') {
     throw new BanyanError(CONTROL_ERRORS.NOTHING_BACK, [fact.name, fact.stage, to ?? 'anything'])
   }
   return to
 }
 
-/** Waits for each step; ends where the slice has arrived, or where a step was refused. */
+/**
+ * Waits for each step; ends where the slice has arrived, or where a step was refused. `seen`: the last flip that ended
+ * before the brake.
+ */
 async function goBack(
   opened: Opened,
   context: Context,
-  name: string,
-  to: Stage,
+  { name, to, seen }: { readonly name: string; readonly to: Stage; readonly seen: number },
 ): Promise<FlipRow[]> {
   const { store, ear } = opened
-  const since = (await readFlips(store, { slice: name, limit: 1 }))[0]
   const ended: FlipRow[] = []
-  const floor = since && since.endedAtMs !== null ? since.id : (since?.id ?? 0) - 1
+  let actedAt = performance.now()
   for (;;) {
     const heard = ear.heard(['flip', 'slice'], 100, context.signal)
-    const seen = ended.at(-1)?.id ?? floor
+    const after = ended.at(-1)?.id ?? seen
     const next = (await readFlips(store, { slice: name, limit: 20 })).findLast(
-      each => each.id > seen,
+      each => each.id > after,
     )
     if (next) {
       const flip = await awaitFlip(opened, context, next.id)
       ended.push(flip)
+      actedAt = performance.now()
       if (flip.kind === 'back' && flip.outcome !== 'done') return ended
     }
     const fact = must(
@@ -94,13 +104,13 @@ async function goBack(
       name,
     )
     if (fact.stage === to && !next) return ended
-    if (context.signal.aborted) return ended
+    if (context.signal.aborted || performance.now() - actedAt > SILENT_MS) return ended
     if (!next) await heard
   }
 }
 
 function notThere(context: Context, name: string, flip: FlipRow | undefined): ExitCode {
-  const error = flip?.error ?? new BanyanError(CONTROL_ERRORS.CONTROLLER_SILENT, [name, 0])
+  const error = flip?.error ?? new BanyanError(CONTROL_ERRORS.CONTROLLER_SILENT, [name, SILENT_MS])
   for (const each of flip?.error?.blockers ?? []) context.write(problemText(context, each))
   context.write(problemText(context, error))
   context.write(`  the brake stays on: it is tried again until it is released\n`)

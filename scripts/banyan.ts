@@ -14,14 +14,18 @@ interface Globals {
 
 type Run = (context: Context) => Promise<ExitCode>
 
-const HELP = `Move a monolith to services, one slice at a time.      banyan <command> [--json] [--config banyan.yaml]
+const HELP = `Move a monolith to services, one slice at a time.
+banyan <command> [--json] [--config banyan.yaml]
+
 Learn  explain <METHOD> <path>
 Check  lint  doctor <slice>  plan <slice> [stage]  verify <slice>
 Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
 Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  migrate  demo
-Start: banyan demo (no monolith needed), or banyan lint and banyan up beside your banyan.yaml
-Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed · 5 a person must decide
+
+Start: banyan demo (no monolith needed), or banyan up beside your banyan.yaml
+Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed
+       5 a person must decide
 More:  banyan <command> --help
 `
 

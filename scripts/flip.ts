@@ -135,6 +135,7 @@ export function stageOf(
   wanted: string | undefined,
   fact: Pick<SliceFact, 'stage'>,
   percent: number | undefined,
+  command = 'flip',
 ): Stage {
   if (wanted === undefined) {
     if (percent !== undefined && fact.stage === 'canary') return 'canary'
@@ -142,7 +143,7 @@ export function stageOf(
   }
   const known = STAGE_NAMES.find(stage => stage === wanted)
   if (known) return known
-  const details = ['the stage', wanted, `it is one of ${STAGE_NAMES.join(', ')}`, 'flip']
+  const details = ['the stage', wanted, `it is one of ${STAGE_NAMES.join(', ')}`, command]
   throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
 }
 
