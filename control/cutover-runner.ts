@@ -6,13 +6,13 @@ import type { Slice } from '../model/project.ts'
 import type { Side, Stage } from '../model/stage.ts'
 import { STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
-import { qualified } from '../model/wiring.ts'
 import { systemOf } from '../postgres/connection.ts'
-import { type GateState, type Preparation, readGate, type SequenceStart } from '../postgres/gate.ts'
+import { type GateState, type Preparation, readGate } from '../postgres/gate.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
 import type { CutoverRun, OrdersPort } from './cutover-run.ts'
 import { STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
+import { type SequenceRow, sequenceStarts } from './sequences.ts'
 import { beginStep, startFlip } from './store/flips.ts'
 import type { Ear, Store } from './store/store.ts'
 
@@ -130,14 +130,6 @@ export function settlementOf(
   }
 }
 
-interface SequenceRow {
-  readonly relation: string
-  readonly attribute: string
-  readonly sequence: string
-  readonly last: string
-  readonly top: string
-}
-
 async function preparation(
   slice: Slice,
   sessions: Pick<Settlement, 'legacy' | 'service'>,
@@ -152,25 +144,8 @@ async function preparation(
     )
     return answer?.rows ?? []
   }
-  const [legacy, service] = [await ask(sessions.legacy), await ask(sessions.service)]
-  const sequences: SequenceStart[] = []
-  for (const [table, { to, columns }] of Object.entries(slice.tables)) {
-    for (const row of legacy.filter(each => each.relation === qualified(table))) {
-      const column = columns[row.attribute] ?? row.attribute
-      const twin = service.find(
-        each => each.relation === qualified(to) && each.attribute === column,
-      )
-      if (!twin) continue
-      const [mine, other] = newOwner === 'legacy' ? [row, twin] : [twin, row]
-      sequences.push({
-        sequence: mine.sequence,
-        table: mine.relation,
-        column: mine.attribute,
-        other: other.last,
-        typeMax: BigInt(row.top) < BigInt(twin.top) ? row.top : twin.top,
-      })
-    }
-  }
+  const rows = { legacy: await ask(sessions.legacy), service: await ask(sessions.service) }
+  const sequences = sequenceStarts(slice, rows, newOwner)
   return { slice: slice.name, epoch, stream: streamTo(slice, newOwner), sequences, headroom }
 }
 
