@@ -46,7 +46,10 @@ async function main(): Promise<number> {
   const context = contextOf({ config, json: false, signal: stop.signal, self: 'banyan' })
   const { lag, sabotage } = values
   const load = { reads: Number(values.reads), writes: Number(values.writes), seed: 1 }
-  await using environment = await openEnvironment(context, { folder, load, lag, sabotage })
+  await using environment = await openEnvironment(context, {
+    ...{ folder, load, lag, sabotage },
+    ports: 'any',
+  })
   const { demo } = environment
   await toCanary(demo, 'appointments')
   const switches: Switch[] = []

@@ -25,6 +25,8 @@ export interface EnvironmentWanted {
     readonly sessions?: number
   }
   readonly enough?: Enough
+  /** `any`: others may run beside it. */
+  readonly ports?: 'usual' | 'any'
   readonly lag?: string | undefined
   readonly sabotage?: string | undefined
 }
@@ -56,7 +58,7 @@ export async function openEnvironment(
     screen.doing(resumed ? 'starting PostgreSQL' : 'making three databases, and filling them')
     const databases = await openDatabases(folder, wanted.size)
     closers.defer(() => databases[Symbol.asyncDispose]())
-    const ports = await choosePorts()
+    const ports = await choosePorts(wanted.ports ?? 'usual')
     const config = await writeProject(folder, ports)
     screen.doing('starting the monolith and its services')
     const apps = await startApps(folder, ports, databases)

@@ -13,13 +13,14 @@ export interface DemoPorts {
   readonly facade: number
 }
 
-/** The usual ports, each replaced by a free one where something else listens there. */
-export async function choosePorts(): Promise<DemoPorts> {
+/** The usual ports, each replaced by a free one where something else listens there; or any free ones. */
+export async function choosePorts(which: 'usual' | 'any'): Promise<DemoPorts> {
+  const port = (usual: number): Promise<number> => freePort(which === 'usual' ? usual : 0)
   return {
-    monolith: await freePort(3000),
-    scheduling: await freePort(4001),
-    people: await freePort(4002),
-    facade: await freePort(8080),
+    monolith: await port(3000),
+    scheduling: await port(4001),
+    people: await port(4002),
+    facade: await port(8080),
   }
 }
 

@@ -34,6 +34,7 @@ export async function clinic(
     folder,
     size: { patients: 400, appointments: 4_000 },
     load: { reads: 60, writes: 30, seed: 1 },
+    ports: 'any',
     enough: { compared: 60, canaryReads: 30 },
     ...wanted,
   })
