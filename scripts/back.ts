@@ -1,17 +1,19 @@
 /** `banyan back`: the brake. An override in the control database, at once; the slice goes back step by step and stays. */
-import { type FlipRow, readFlips } from '../control/store/flips.ts'
+import { asFlipError } from '../control/perform.ts'
+import { type FlipError, type FlipRow, readFlips } from '../control/store/flips.ts'
 import { append } from '../control/store/journal.ts'
 import { readSlices, setOverride, type SliceFact } from '../control/store/slices.ts'
 import { transact } from '../control/store/store.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Stage, STAGE_NAMES } from '../model/stage.ts'
+import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { stageOf } from './flip.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
-import { awaitFlip, stageInFile, withController } from './move.ts'
+import { awaitFlip, stageInFile, stoppedWaiting, withController } from './move.ts'
 
 /** A brake that nobody has acted on for so long is said to stand, and not to be obeyed yet. */
 const SILENT_MS = 10_000
@@ -34,18 +36,14 @@ export async function runBack(
       const detail = { from: fact.stage, to, reason }
       await append(client, { actor: context.actor, slice: name, kind: 'brake on', detail })
     })
-    const flips = await withController(opened, context, () =>
-      goBack(opened, context, { name, to, seen }),
+    const { flips, error } = await withController(opened, context, waiting =>
+      goBack(opened, waiting, { name, to, seen }),
     )
-    const last = flips.at(-1)
-    const there = last?.outcome === 'done' && last.to === to
     const patch = await stageInFile(context.config, slice, to, undefined)
     if (context.json) {
-      const diff = patch.diff
-      context.write(
-        `${JSON.stringify({ slice: name, from: fact.stage, to, done: there, flips, diff }, null, 2)}\n`,
-      )
-      return there ? 0 : 4
+      const said = { slice: name, from: fact.stage, to, done: error === null, error, flips }
+      context.write(`${JSON.stringify({ ...said, diff: patch.diff }, null, 2)}\n`)
+      return exitOf(error)
     }
     let here: Pick<SliceFact, 'stage' | 'percent'> = fact
     for (const flip of flips.filter(each => each.outcome === 'done')) {
@@ -53,7 +51,7 @@ export async function runBack(
       if (flip.steps.length > 0) context.write(`${stepsLine(context, flip)}\n`)
       here = { stage: flip.to, percent: flip.percent }
     }
-    if (!there) return notThere(context, name, last)
+    if (error) return notThere(context, error)
     context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)
     if (patch.diff !== '') {
       context.write(
@@ -75,6 +73,12 @@ function targetOf(wanted: string | undefined, fact: SliceFact): Stage {
   return to
 }
 
+interface Gone {
+  readonly flips: FlipRow[]
+  /** Null where it has arrived. */
+  readonly error: FlipError | null
+}
+
 /**
  * Waits for each step; ends where the slice has arrived, or where a step was refused. `seen`: the last flip that ended
  * before the brake.
@@ -83,36 +87,52 @@ async function goBack(
   opened: Opened,
   context: Context,
   { name, to, seen }: { readonly name: string; readonly to: Stage; readonly seen: number },
-): Promise<FlipRow[]> {
+): Promise<Gone> {
   const { store, ear } = opened
-  const ended: FlipRow[] = []
+  const flips: FlipRow[] = []
   let actedAt = performance.now()
   for (;;) {
     const heard = ear.heard(['flip', 'slice'], 100, context.signal)
-    const after = ended.at(-1)?.id ?? seen
+    const after = flips.at(-1)?.id ?? seen
     const next = (await readFlips(store, { slice: name, limit: 20 })).findLast(
       each => each.id > after,
     )
     if (next) {
-      const flip = await awaitFlip(opened, context, next.id)
-      ended.push(flip)
+      const flip = await awaitFlip(opened, context, next.id).catch(coded)
+      if (!('outcome' in flip)) return { flips, error: flip }
+      flips.push(flip)
       actedAt = performance.now()
-      if (flip.kind === 'back' && flip.outcome !== 'done') return ended
+      if (flip.kind === 'back' && flip.outcome !== 'done') {
+        return { flips, error: flip.error ?? silent(name) }
+      }
     }
     const fact = must(
       (await readSlices(store.pool)).find(each => each.name === name),
       name,
     )
-    if (fact.stage === to && !next) return ended
-    if (context.signal.aborted || performance.now() - actedAt > SILENT_MS) return ended
+    if (fact.stage === to && !next) return { flips, error: null }
+    if (context.signal.aborted) return { flips, error: coded(stoppedWaiting(context, name)) }
+    if (performance.now() - actedAt > SILENT_MS) return { flips, error: silent(name) }
     if (!next) await heard
   }
 }
 
-function notThere(context: Context, name: string, flip: FlipRow | undefined): ExitCode {
-  const error = flip?.error ?? new BanyanError(CONTROL_ERRORS.CONTROLLER_SILENT, [name, SILENT_MS])
-  for (const each of flip?.error?.blockers ?? []) context.write(problemText(context, each))
+function silent(name: string): FlipError {
+  return coded(new BanyanError(CONTROL_ERRORS.CONTROLLER_SILENT, [name, SILENT_MS]))
+}
+
+function coded(error: unknown): FlipError {
+  return asFlipError(explain(error))
+}
+
+function notThere(context: Context, error: FlipError): ExitCode {
+  for (const each of error.blockers ?? []) context.write(problemText(context, each))
   context.write(problemText(context, error))
   context.write(`  the brake stays on: it is tried again until it is released\n`)
-  return flip?.error?.exit === 3 ? 3 : 4
+  return exitOf(error)
+}
+
+function exitOf(error: FlipError | null): ExitCode {
+  if (!error) return 0
+  return error.exit === 3 || error.exit === 5 ? error.exit : 4
 }

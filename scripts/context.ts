@@ -34,10 +34,20 @@ export function contextOf(options: {
   const { stdout, env } = process
   return {
     ...options,
-    color: stdout.isTTY && !options.json && env['NO_COLOR'] === undefined,
+    // A pipe has no isTTY at all; undefined would leave it to the library, which paints wherever CI is set.
+    color: Boolean(stdout.isTTY) && !options.json && !env['NO_COLOR'],
     columns: stdout.columns ?? 80,
-    actor: env['BANYAN_ACTOR'] ?? `${userInfo().username}@${hostname()}`,
+    actor: env['BANYAN_ACTOR'] || `${userName()}@${hostname()}`,
     write: text => void stdout.write(text),
+  }
+}
+
+/** A container may run as a number that has no name. */
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return String(process.getuid?.() ?? 'somebody')
   }
 }
 

@@ -1,7 +1,8 @@
 /** The control database, wherever it is: an embedded cluster in the project's folder, or the one that banyan.yaml names. */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { controlMigrations } from '../migrations/control/control.ts'
 import { migrateUp } from '../migrations/runner.ts'
+import { pause } from '../model/pause.ts'
 import type { Project } from '../model/project.ts'
 import { connect } from '../postgres/connection.ts'
 import { type Cluster, startCluster } from '../postgres/embedded.ts'
@@ -9,6 +10,8 @@ import { foldersOf } from './folders.ts'
 import { openWiring } from './wiring.ts'
 
 const DATABASE = 'banyan'
+const LOOKS = 3
+const LOOK_MS = 500
 
 export interface ControlDatabase extends AsyncDisposable {
   /** Undefined where banyan.yaml names a database of its own. */
@@ -32,7 +35,10 @@ export async function openControlDatabase(
     await migrateUp(control, controlMigrations())
     return { cluster: undefined, url: control, async [Symbol.asyncDispose]() {} }
   }
-  const cluster = await startCluster({ dataDir: folders.controlData, name: 'control', settings })
+  const cluster = await startCluster({
+    ...{ dataDir: folders.controlData, name: 'control', settings },
+    ...((await atWork(folders.controlUrl)) && { waitMs: 0 }),
+  })
   try {
     await createDatabase(cluster.url('postgres'), DATABASE)
     const url = cluster.url(DATABASE)
@@ -50,6 +56,20 @@ export async function openControlDatabase(
     await cluster.stop()
     throw error
   }
+}
+
+/** One that is stopping takes no more sessions: whoever still does after a moment is at work, and not waited for. */
+async function atWork(controlUrl: string): Promise<boolean> {
+  const url = await readFile(controlUrl, 'utf8').catch(() => undefined)
+  if (url === undefined) return false
+  for (let looks = 0; looks < LOOKS; looks++) {
+    if (looks > 0) await pause(LOOK_MS, new AbortController().signal)
+    const wanted = { url: url.trim(), applicationName: 'banyan setup', connectTimeoutMs: LOOK_MS }
+    const client = await connect(wanted).catch(() => undefined)
+    if (!client) return false
+    await client.end()
+  }
+  return true
 }
 
 /** Makes the database where there is none of that name. */

@@ -5,12 +5,13 @@ import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
+import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { awaitInStep } from './in-step.ts'
-import { awaitFlip, readElsewhere, stageInFile, withController } from './move.ts'
+import { awaitFlip, readElsewhere, stageInFile, withController, withdrawFlip } from './move.ts'
 
 export async function runFlip(
   context: Context,
@@ -41,7 +42,7 @@ export async function runFlip(
 
 /**
  * Asks for the flip, writes the slice's file, and waits for the end; a flip that wasn't done leaves the file as it was.
- * Throws what `requestFlip` and `awaitFlip` throw, and FILE_ELSEWHERE.
+ * Throws what `requestFlip` and `awaitFlip` throw, and FILE_ELSEWHERE; a request that nobody is there for is withdrawn.
  */
 export async function moveSlice(
   context: Context,
@@ -71,12 +72,20 @@ export async function moveSlice(
   // What no step leads to is refused: a controller that saw it in the file meanwhile would set out for it by itself.
   const possible = to === fact.stage || STAGES[fact.stage].next.includes(to)
   const undo = elsewhere || !possible ? undefined : await change.write()
-  return withController(opened, context, async () => {
-    const ended = await awaitFlip(opened, context, id)
-    // Not later: a controller of our own obeys the file until it ends.
-    if (ended.outcome !== 'done') await undo?.()
-    return ended
-  })
+  try {
+    return await withController(opened, context, async waiting => {
+      const ended = await awaitFlip(opened, waiting, id)
+      // Not later: a controller of our own obeys the file until it ends.
+      if (ended.outcome !== 'done') await undo?.()
+      return ended
+    })
+  } catch (cause) {
+    const why = explain(cause)
+    const stays = { withdrawn: false, error: why }
+    const { withdrawn, error } = await withdrawFlip(opened, id, why).catch(() => stays)
+    if (withdrawn) await undo?.()
+    throw error
+  }
 }
 
 async function done(

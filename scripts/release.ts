@@ -19,7 +19,8 @@ export async function runRelease(context: Context, name: string): Promise<ExitCo
       const detail = { stage: override.stage, by: override.by, reason: override.reason }
       await append(client, { actor: context.actor, slice: name, kind: 'brake off', detail })
     })
-    const step = nextStep({ ...fact, wantedStage: slice.stage, override: null })
+    const wanted = { wantedStage: slice.stage, wantedPercent: slice.canary.percent }
+    const step = nextStep({ ...fact, ...wanted, override: null })
     if (context.json) {
       const wants = slice.stage
       context.write(`${JSON.stringify({ slice: name, stage: fact.stage, wants, step }, null, 2)}\n`)

@@ -49,27 +49,15 @@ export async function startPart(wanted: PartWanted): Promise<Part> {
     let againMs = AGAIN_MIN_MS
     while (!stop.signal.aborted) {
       const began = performance.now()
-      const log = await open(logFile, 'a', 0o600)
-      child = fork(wanted.script, wanted.args, {
-        stdio: ['ignore', log.fd, log.fd, 'ipc'],
-        // Ctrl-C reaches a whole group: ours ends them, in order.
-        detached: true,
-        env: { ...process.env, ...wanted.env },
+      // Without its log it doesn't begin; it is tried again as after any other end.
+      const life = live(wanted, logFile, {
+        ready,
+        begun(process) {
+          child = process
+          if (stop.signal.aborted) process.kill('SIGTERM')
+        },
       })
-      const one = child
-      if (stop.signal.aborted) one.kill('SIGTERM')
-      one.on('message', message => ready(message as PartMessage))
-      if (wanted.readyUrl !== undefined) {
-        const url = wanted.readyUrl
-        void answers(url, () => one.exitCode === null && one.signalCode === null).then(
-          ok => ok && ready({ ready: { url } }),
-        )
-      }
-      const ended = await new Promise<string>(resolve => {
-        one.once('error', error => resolve(error.message))
-        one.once('exit', (code, signal) => resolve(signal ?? `exit ${code}`))
-      })
-      await log.close()
+      const ended = await life.catch((error: unknown) => String(error))
       child = undefined
       ready({ ended })
       if (performance.now() - began > WELL_MS) againMs = AGAIN_MIN_MS
@@ -112,6 +100,37 @@ export async function startPart(wanted: PartWanted): Promise<Part> {
 }
 
 type Said = PartMessage | { readonly ended: string }
+
+/** One life of a part; resolves to how it ended. */
+async function live(
+  wanted: PartWanted,
+  logFile: string,
+  told: { readonly ready: (said: Said) => void; readonly begun: (process: ChildProcess) => void },
+): Promise<string> {
+  const log = await open(logFile, 'a', 0o600)
+  try {
+    const child = fork(wanted.script, wanted.args, {
+      stdio: ['ignore', log.fd, log.fd, 'ipc'],
+      // Ctrl-C reaches a whole group: ours ends them, in order.
+      detached: true,
+      env: { ...process.env, ...wanted.env },
+    })
+    told.begun(child)
+    child.on('message', message => told.ready(message as PartMessage))
+    if (wanted.readyUrl !== undefined) {
+      const url = wanted.readyUrl
+      void answers(url, () => child.exitCode === null && child.signalCode === null).then(
+        ok => ok && told.ready({ ready: { url } }),
+      )
+    }
+    return await new Promise<string>(resolve => {
+      child.once('error', error => resolve(error.message))
+      child.once('exit', (code, signal) => resolve(signal ?? `exit ${code}`))
+    })
+  } finally {
+    await log.close()
+  }
+}
 
 /** Asks until it is answered with 200, while `wanted`. */
 async function answers(url: string, wanted: () => boolean): Promise<boolean> {

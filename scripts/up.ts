@@ -8,7 +8,7 @@ import { type ControlDatabase, openControlDatabase } from './control-cluster.ts'
 import { foldersOf } from './folders.ts'
 import { jsonLog } from './log.ts'
 import { type Part, startPart } from './supervise.ts'
-import { openProject } from './wiring.ts'
+import { checkSecrets, openProject } from './wiring.ts'
 
 /** Runs until it is told to stop. Throws what keeps a part from beginning; then nothing is left running. */
 export async function runUp(context: Context, routerOnly: boolean): Promise<ExitCode> {
@@ -34,7 +34,10 @@ async function facadeAlone(context: Context): Promise<ExitCode> {
 }
 
 async function everything(context: Context): Promise<ExitCode> {
-  const { project } = await openProject(context.config)
+  const opened = await openProject(context.config)
+  const { project } = opened
+  // Each part would only say that something is missing, and not where.
+  await checkSecrets(context.config, opened)
   await using running = await startAll(context, project, {})
   const { control, router } = running
   if (context.json) {

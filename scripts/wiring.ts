@@ -36,6 +36,24 @@ export async function loadWiring(
   const loaded = await readProject(config)
   const { project, sources } = loaded
   if (!project) return { wiring: null, diagnostics: loaded.diagnostics }
+  const { diagnostics, legacy, services, control } = await databasesOf(config, { project, sources })
+  const url = control ?? (await embeddedControl(config))
+  if (diagnostics.length > 0) return { wiring: null, diagnostics }
+  const configPath = resolve(config)
+  const wiring = { project, sources, legacy, services, control: url, configPath }
+  return { wiring, diagnostics: [] }
+}
+
+type Opened = Pick<Awaited<ReturnType<typeof openProject>>, 'project' | 'sources'>
+
+/** For whoever is about to start what needs them: all secrets are there. Throws FilesInvalid. */
+export async function checkSecrets(config: string, opened: Opened): Promise<void> {
+  const { diagnostics } = await databasesOf(config, opened)
+  if (diagnostics.length > 0) throw new FilesInvalid(diagnostics)
+}
+
+/** What the references lead to, and what is wrong with them. `control` is null where it is embedded. */
+async function databasesOf(config: string, { project, sources }: Opened) {
   const { banyan } = project
   const { diagnostics, secret, urls } = secretsOf(config, sources.banyan)
   const legacy = await urls(banyan.legacy.database, ['legacy', 'database'])
@@ -44,16 +62,9 @@ export async function loadWiring(
     services[name] = await urls(database, ['services', name, 'database'])
   }
   const { database } = banyan.control
-  const control =
-    database === 'embedded'
-      ? await embeddedControl(config)
-      : await secret(database, ['control', 'database'])
-  if (diagnostics.length > 0) return { wiring: null, diagnostics: once(diagnostics) }
-  const configPath = resolve(config)
-  return { wiring: { project, sources, legacy, services, control, configPath }, diagnostics: [] }
+  const control = database === 'embedded' ? null : await secret(database, ['control', 'database'])
+  return { legacy, services, control, diagnostics: once(diagnostics) }
 }
-
-type Opened = Awaited<ReturnType<typeof openProject>>
 
 /** The URLs of `legacy` or of a service, whatever the others lack. Throws FilesInvalid where a secret isn't there. */
 export async function openUrls(

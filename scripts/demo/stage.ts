@@ -83,9 +83,14 @@ export async function flip(demo: Demo, name: string, to: WantedStage): Promise<F
 export async function mustFlip(demo: Demo, name: string, to: WantedStage): Promise<FlipRow> {
   const ended = await flip(demo, name, to)
   if (ended.outcome === 'done') return ended
-  const { code, message } = ended.error ?? { code: 'UNEXPECTED', message: 'no error on record' }
-  const blockers = (ended.error?.blockers ?? []).map(each => `${each.code} ${each.message}`)
-  demo.screen.bad(to, [`${name}: ${code} ${message}`, ...blockers].join('; '))
+  return halt(demo, ended)
+}
+
+/** A flip that wasn't done ends the story; the screen says why. */
+export function halt({ screen }: Demo, { slice, to, error }: FlipRow): never {
+  const { code, message } = error ?? { code: 'UNEXPECTED', message: 'no error on record' }
+  const blockers = (error?.blockers ?? []).map(each => `${each.code} ${each.message}`)
+  screen.bad(to, [`${slice}: ${code} ${message}`, ...blockers].join('; '))
   throw new Stopped(code)
 }
 

@@ -15,6 +15,7 @@ import {
   counted,
   type Demo,
   flip,
+  halt,
   mustFlip,
   query,
   quiet,
@@ -36,7 +37,7 @@ export async function tellStory(demo: Demo): Promise<void> {
   if (!(await wentBack(demo, 'appointments'))) {
     await refusedBatch(demo)
     await comeBack(demo)
-  }
+  } else if (demo.sabotage === 'gate-off') await refusedBatch(demo)
   await moveAgain(demo)
   await toCanary(demo, 'patients')
   await moves(demo, 'patients')
@@ -202,20 +203,24 @@ async function comeBack(demo: Demo): Promise<void> {
   let killedAt: number | undefined
   let settledMs = 0
   let step = ''
-  const watch = async (): Promise<void> => {
+  const watch = async (over: () => boolean): Promise<void> => {
     await until(demo, 'the flip to begin', async () => {
+      if (over()) return true
       const open = (
         await readFlips(opened.store, { slice: 'appointments', open: true, limit: 1 })
       )[0]
       step = open?.steps.at(-1)?.step ?? ''
       return !['', 'hold'].includes(step)
     })
+    if (over()) return
     running.controller.kill('SIGKILL')
     killedAt = performance.now()
   }
   const act = async (): Promise<FlipRow> => {
-    const flipping = flip(demo, 'appointments', 'canary')
-    const [ended] = await Promise.all([flipping, watch()])
+    let over = false
+    const flipping = flip(demo, 'appointments', 'canary').finally(() => (over = true))
+    const [ended] = await Promise.all([flipping, watch(() => over)])
+    if (ended.outcome === 'refused') halt(demo, ended)
     settledMs = performance.now() - (killedAt ?? 0)
     return ended
   }
@@ -240,8 +245,9 @@ async function moveAgain(demo: Demo): Promise<void> {
   const { from, to } = await bookedRange(demo, 1)
   const batch = startBatch({ url: databases.owner.legacy, mode: 'late', from, to })
   await batch.begun
-  const writeInTheHold = async (): Promise<void> => {
+  const writeInTheHold = async (over: () => boolean): Promise<void> => {
     await until(demo, 'the hold', async () => {
+      if (over()) return true
       const open = (
         await readFlips(opened.store, { slice: 'appointments', open: true, limit: 1 })
       )[0]
@@ -251,7 +257,9 @@ async function moveAgain(demo: Demo): Promise<void> {
     batch.commit()
   }
   const act = async (): Promise<FlipRow> => {
-    const [ended] = await Promise.all([mustFlip(demo, 'appointments', 'moved'), writeInTheHold()])
+    let over = false
+    const flipping = mustFlip(demo, 'appointments', 'moved').finally(() => (over = true))
+    const [ended] = await Promise.all([flipping, writeInTheHold(() => over)])
     return ended
   }
   await moveOwner(demo, 'appointments', 'moved', act)

@@ -7,7 +7,7 @@ import { runBack } from '../../scripts/back.ts'
 import { runFlip } from '../../scripts/flip.ts'
 import { query } from '../support/cluster.ts'
 import { commandsOn, type Said } from '../support/commands.ts'
-import { same, until, verify } from '../support/flipping.ts'
+import { until, verify } from '../support/flipping.ts'
 import { Clients } from '../support/moving-slice.ts'
 
 void t.test('the brake takes a slice back, whatever its file says', async t => {
@@ -34,6 +34,19 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
       store.url,
       'UPDATE banyan.slice SET override_stage = NULL, override_by = NULL, override_reason = NULL',
     )
+
+  /** As if the flips had ended that much earlier: a step that was refused isn't tried again for 5 s. */
+  const age = (seconds: number) =>
+    query(store.url, 'UPDATE banyan.flip SET ended_at = ended_at - make_interval(secs => $1)', [
+      seconds,
+    ])
+
+  /** Released, the slice follows its file; the flip that does it is over. */
+  const follows = (stage: string) =>
+    until(moving, `it follows its file to ${stage}`, async () => {
+      const [last] = await commands.flips()
+      return last?.endedAtMs !== null && (await commands.fact()).stage === stage
+    })
 
   await t.test('where nothing is behind', async t => {
     for (const stage of [undefined, 'legacy', 'sync', 'moved']) {
@@ -84,12 +97,8 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
     await release()
   })
 
-  const controller = await commands.controller()
-  await until(
-    moving,
-    'the file has its way again',
-    async () => (await commands.fact()).stage === 'shadow',
-  )
+  let controller = await commands.controller()
+  await follows('shadow')
   await flip('canary')
 
   await t.test('a brake stands against the file', async t => {
@@ -109,11 +118,7 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
     t.equal((await commands.flips()).length, flips.length + 1)
     t.match(await commands.fact(), { override: { stage: 'sync', by: 'bob@desk' } })
     await release()
-    await until(
-      moving,
-      'the file has its way',
-      async () => (await commands.fact()).stage === 'canary',
-    )
+    await follows('canary')
   })
 
   await t.test('who is told late is told what was done', async t => {
@@ -135,16 +140,49 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
     t.match(text, /^✔ visits {2}canary 0 % → shadow\n/)
     t.equal(exit, 0)
     await release()
-    await until(
-      moving,
-      'the file has its way',
-      async () => (await commands.fact()).stage === 'canary',
+    await follows('canary')
+  })
+
+  const first = new Clients(t, moving, 3)
+  await verify(moving)
+  await flip('moved')
+
+  await t.test('a step that is refused, or not waited for: the brake stays on', async t => {
+    const before = first.taken
+    await until(moving, 'writes at the service', async () => first.taken > before + 20)
+    await first.stop()
+    await controller[Symbol.asyncDispose]()
+    const text = await back()
+    t.equal(text.exit, 3)
+    t.match(text.text, /^✖ ROUTER_MISSING .*\n.*\n✖ FLIP_REFUSED .*\n.*\n {2}the brake stays on: /)
+    // A controller of its own, and the step was refused a moment ago: it is tried again all the same.
+    await age(4)
+    const json = await back('legacy', { json: true })
+    t.equal(json.exit, 3)
+    t.match(JSON.parse(json.text), {
+      ...{ to: 'legacy', done: false, error: { code: 'FLIP_REFUSED', exit: 3 } },
+      flips: [{ to: 'canary', outcome: 'refused' }],
+    })
+    await release()
+    const idle = await commands.idle()
+    const enough = new AbortController()
+    const waiting = back('legacy', { signal: enough.signal })
+    await until(moving, 'the brake', async () => (await commands.fact()).override !== null)
+    enough.abort()
+    const stopped = await waiting
+    t.equal(stopped.exit, 4)
+    t.match(
+      stopped.text,
+      /^✖ FLIP_OPEN .* you stopped waiting for it\n.*\n {2}the brake stays on: /,
     )
+    t.match(await commands.fact(), { stage: 'moved', override: { stage: 'legacy' } })
+    await release()
+    await age(10)
+    await idle[Symbol.asyncDispose]()
+    controller = await commands.controller()
   })
 
   const clients = new Clients(t, moving, 3)
-  await verify(moving)
-  await flip('moved')
 
   await t.test('from moved to legacy in one command, with every write', async t => {
     const before = clients.taken
@@ -160,20 +198,21 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
     await commands.looked()
     t.match(await commands.fact(), { stage: 'legacy' }, 'whatever the file wants')
     await clients.stop()
-    t.same(clients.failed, [])
-    t.ok(clients.told.length > 40, `${clients.told.length} writes`)
+    t.same([...first.failed, ...clients.failed], [])
+    const told = [...first.told, ...clients.told]
+    t.ok(told.length > 40, `${told.length} writes`)
     const rows = await query<{ op: string; times: number }>(
       moving.legacy,
       'SELECT op, count(*)::int AS times FROM visits WHERE op = ANY ($1) GROUP BY op',
-      [clients.told.map(each => each.op)],
+      [told.map(each => each.op)],
     )
-    t.equal(rows.length, clients.told.length, 'none is missing')
+    t.equal(rows.length, told.length, 'none is missing')
     t.ok(
       rows.every(each => each.times === 1),
       'none is doubled',
     )
     const [seats] = await query(moving.legacy, 'SELECT sum(taken)::int AS taken FROM seats')
-    t.equal(seats?.['taken'], clients.taken)
+    t.equal(seats?.['taken'], told.length)
   })
 
   await t.test('from legacy nothing is back', async t => {
@@ -187,5 +226,4 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
     )
     await controller[Symbol.asyncDispose]()
   })
-  void same
 })

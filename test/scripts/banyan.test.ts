@@ -1,6 +1,8 @@
 /** The command as people call it: a process, its words and its exit codes. */
 import { execFile } from 'node:child_process'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { BANYAN_YAML } from '../support/project-files.ts'
 
@@ -15,10 +17,20 @@ function banyan(args: readonly string[], options: { cwd?: string; env?: object }
   })
 }
 
-const WORDS =
-  'lint plan flip back release verify doctor status why explain journal migrate up run demo'.split(
-    ' ',
-  )
+/** The commands that the program has, asked of the program itself. */
+function words(): Promise<string[]> {
+  const script = `import { Command } from 'commander'
+    Command.prototype.parseAsync = async function () {
+      console.log(JSON.stringify(this.commands.map(each => each.name())))
+    }
+    await (await import(${JSON.stringify(pathToFileURL(COMMAND).href)})).main([])`
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, ['--input-type=module', '--eval', script], (error, out) => {
+      if (error) reject(new Error(error.message))
+      else resolve(JSON.parse(out) as string[])
+    })
+  })
+}
 
 void t.test('--help lists the commands that are there, and each has its own', async t => {
   const { exit, out } = await banyan(['--help'])
@@ -28,12 +40,14 @@ void t.test('--help lists the commands that are there, and each has its own', as
     .filter(line => /^(Learn|Check|Move|Look|Run) {2}/.test(line))
     .flatMap(line => line.slice(7).split(/\s{2,}/))
     .map(word => word.trim().split(' ')[0]!)
-  t.same(listed.sort(), [...WORDS].sort())
+  const there = await words()
+  t.ok(there.length > 10)
+  t.same(listed.sort(), [...there].sort())
   for (const line of out.trimEnd().split('\n')) t.ok(line.length <= 80, line)
-  const helps = await Promise.all(WORDS.map(word => banyan([word, '--help'])))
+  const helps = await Promise.all(there.map(word => banyan([word, '--help'])))
   for (const [index, help] of helps.entries()) {
     t.equal(help.exit, 0)
-    t.match(help.out, new RegExp(`^Usage: banyan ${WORDS[index]} `))
+    t.match(help.out, new RegExp(`^Usage: banyan ${there[index]} `))
     t.match(help.out, '--json')
   }
 })
@@ -50,7 +64,10 @@ void t.test('what it is not asked rightly ends in 2, with a word that helps', as
     t.match(err, 'banyan --help lists the commands')
     t.equal(out, '')
   }
-  t.match((await banyan(['-v'])).out, /^\d+\.\d+\.\d+\n$/)
+  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string }
+  for (const asked of ['-v', '--version']) {
+    t.same(await banyan([asked]), { exit: 0, out: `${version}\n`, err: '' })
+  }
   const part = await banyan(['run', 'nothing'])
   t.match(part, { exit: 2, out: /^✖ PART_UNKNOWN/ })
   t.match(await banyan(['run', 'sync', '--lag', '3']), { exit: 2, out: /^✖ OPTION_INVALID/ })
@@ -73,6 +90,15 @@ void t.test(
     t.match(out, /^✖ CONFIG_MISSING {2}there is no banyan\.yaml\n/)
     t.equal(exit, 2)
     t.notMatch(out, '\u001b')
+    for (const env of [{ CI: 'true' }, { FORCE_COLOR: '1' }, { NO_COLOR: '' }]) {
+      t.equal((await banyan(['lint'], { cwd, env })).out, out, JSON.stringify(env))
+    }
+    // The name given last is the one that counts.
+    const both = ['--config', 'nowhere.yaml', 'lint', '--config', 'there/banyan.yaml']
+    t.match(await banyan(both, { cwd }), { exit: 0, out: /^✔ / })
+    t.match(await banyan(['status', '--config', 'there/banyan.yaml'], { cwd }), {
+      ...{ exit: 4, out: /^✖ CONTROL_NOT_STARTED / },
+    })
     const json = await banyan(['status', '--json'], { cwd })
     t.match(JSON.parse(json.out), { error: { code: 'CONFIG_MISSING', exit: 2 } })
   },

@@ -1,13 +1,17 @@
 /** `banyan up` as a process tree: what it starts, what stops it, and that nothing is left behind. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, rm, mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { freePort } from '../../scripts/demo/ports.ts'
 
+// As from a shell: no hooks of the runner, and not by way of npm, which changes the commands that are proposed.
+const CLEAN = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|_?TAP|npm_)/.test(name)),
+)
 const COMMAND = join(import.meta.dirname, '../../scripts/banyan.js')
 
 interface Up {
@@ -18,7 +22,11 @@ interface Up {
 }
 
 function banyan(t: Test, config: string, ...args: string[]): Up {
-  const child = fork(COMMAND, [...args, '--config', config], { stdio: 'pipe' })
+  const child = fork(COMMAND, [...args, '--config', config], {
+    stdio: 'pipe',
+    execArgv: [],
+    env: CLEAN,
+  })
   let text = ''
   child.stdout!.on('data', chunk => (text += String(chunk)))
   child.stderr!.on('data', () => undefined)
@@ -47,7 +55,13 @@ async function project(t: Test): Promise<{ config: string; facade: number; folde
   t.teardown(() => server.close())
   // Not under the project: PostgreSQL's user may have no way there.
   const folder = await mkdtemp('/var/tmp/banyan-test-up-')
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  t.teardown(async () => {
+    // Where the server's user can't reach the folder, the data lie elsewhere.
+    const moved = await readFile(join(folder, '.banyan/control/moved-to'), 'utf8').catch(() => '')
+    for (const each of [folder, moved.trim()]) {
+      if (each.startsWith('/var/tmp/banyan-')) await rm(each, { recursive: true, force: true })
+    }
+  })
   const facade = await freePort(0)
   const config = join(folder, 'banyan.yaml')
   await writeFile(
@@ -80,7 +94,8 @@ async function until(what: string, test: () => Promise<boolean>): Promise<void> 
 
 void t.test('the façade alone asks no database, not even for its secrets', async t => {
   const { config, facade, folder } = await project(t)
-  await rm(join(folder, 'legacy.url'))
+  const yaml = await readFile(config, 'utf8')
+  await writeFile(config, yaml.replace('file:legacy.url', 'env:BANYAN_TEST_NOT_SET'))
   const up = banyan(t, config, 'up', '--router-only')
   await up.said(/✔ façade .* → .*, 0 slices, no database touched\nnext: /)
   t.equal(await ask(facade), 'legacy /x')
@@ -89,10 +104,28 @@ void t.test('the façade alone asks no database, not even for its secrets', asyn
   t.equal(await second.ended, 3)
   up.child.kill('SIGTERM')
   t.equal(await up.ended, 0)
+  t.same((await readdir(folder)).sort(), ['banyan.yaml', 'legacy.url'], 'it left nothing')
+
+  await t.test('with the databases, a secret that is not there is shown at its place', async t => {
+    const all = banyan(t, config, 'up')
+    t.match(await all.said('CONFIG_INVALID'), /^banyan\.yaml:2:\d+ {2}SECRET_MISSING$/m)
+    t.equal(await all.ended, 2)
+    t.same((await readdir(folder)).sort(), ['banyan.yaml', 'legacy.url'], 'nothing was begun')
+  })
 })
 
 void t.test('up runs all parts, starts again what dies, and leaves nothing behind', async t => {
   const { config, facade, folder } = await project(t)
+  await t.test('a port that is taken: it says which, and what it had begun ends', async t => {
+    const taken = createServer()
+    await new Promise<void>(resolve => taken.listen(facade, '127.0.0.1', resolve))
+    const none = banyan(t, config, 'up')
+    t.match(await none.said('PORT_IN_USE'), `port ${facade} of 127.0.0.1 is in use by another`)
+    t.equal(await none.ended, 3)
+    await new Promise(resolve => taken.close(resolve))
+    const begun = ['control', 'standby', 'sync', 'router'].map(name => `${name}.log`)
+    t.same((await readdir(join(folder, '.banyan'))).sort(), ['control', ...begun].sort())
+  })
   const up = banyan(t, config, 'up')
   await up.said('next: banyan')
   t.equal(await ask(facade), 'legacy /x')
@@ -131,10 +164,23 @@ void t.test('up runs all parts, starts again what dies, and leaves nothing behin
   await t.test('and begins again on the same data; SIGTERM ends it in order', async t => {
     const again = banyan(t, config, 'up')
     await again.said('next: banyan')
-    const parts = await childrenOf(again.child.pid!)
+    // In the order of their begin: the database (a shell of ours that minds it), then the parts that need it.
+    const up = again.child.pid!
+    const begin = (pid: number) => (pid < up ? pid + 2 ** 32 : pid) // the numbers begin anew at some point
+    const parts = (await childrenOf(up)).sort((a, b) => begin(a) - begin(b))
+    t.equal(parts.length, 5)
     again.child.kill('SIGTERM')
+    const lives = new Set<string>()
+    await until('they end', async () => {
+      const living = parts.map(alive)
+      lives.add(living.map(Number).join(''))
+      return !living.includes(true)
+    })
+    t.ok(
+      [...lives].every(each => /^1*0*$/.test(each)),
+      `in order: ${[...lives].join(' ')}`,
+    )
     t.equal(await again.ended, 0)
-    t.notOk(parts.some(pid => alive(pid)))
     const none = banyan(t, config, 'status')
     await none.said('CONTROL_NOT_STARTED')
   })

@@ -65,6 +65,20 @@ void t.test('a secret that leads nowhere is shown where it stands, each once', a
   t.match(text, '✖ CONFIG_INVALID  the files have 3 problems')
 })
 
+void t.test('what is there and says nothing is missing too', async t => {
+  process.env['BANYAN_TEST_EMPTY'] = ''
+  t.teardown(() => delete process.env['BANYAN_TEST_EMPTY'])
+  const url = 'postgres://k@127.0.0.1:1/k'
+  const config = project(t, yaml('file:secrets/control.url', 'env:BANYAN_TEST_EMPTY'), {
+    ...SECRETS,
+    'control.url': url,
+  })
+  const frame = /^ {2}2 \| .*database: env:BANYAN_TEST_EMPTY \}\n {4}\| {46}\^{21}$/m
+  t.match(await ask(config), { exit: 2, text: frame })
+  process.env['BANYAN_TEST_EMPTY'] = url
+  t.match(await openWiring(config), { legacy: { setup: url, apply: url, capture: url } })
+})
+
 void t.test('no control database, none that answers, one without its schema', async t => {
   const none = await ask(project(t, yaml('embedded')))
   t.match(none, { exit: 4, text: /^✖ CONTROL_NOT_STARTED .*\n {2}start it: banyan up\n$/ })
