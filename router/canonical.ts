@@ -200,14 +200,20 @@ function decode(text: string): string {
   })
 }
 
+/** Character by character: what a run is split by must not change what its characters are. */
 function decodeRun(run: string): string {
   const bytes = Buffer.from(run.replaceAll('%', ''), 'hex')
-  const text = bytes.toString('utf8')
-  if (!Buffer.from(text, 'utf8').equals(bytes)) {
-    // Not UTF-8 as a whole: its ASCII still reads as ASCII.
-    return bytes.reduce((out, byte) => out + (byte < 0x80 ? keep(byte) : hex(byte)), '')
+  let out = ''
+  for (let at = 0; at < bytes.length;) {
+    const byte = bytes[at] ?? 0
+    const length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4
+    const part = bytes.subarray(at, at + length)
+    const char = part.toString('utf8')
+    const valid = Buffer.from(char, 'utf8').equals(part) && [...char].length === 1
+    out += byte < 0x80 ? keep(byte) : valid ? char : hex(byte)
+    at += valid ? length : 1
   }
-  return [...text].map(char => (char < '\u0080' ? keep(char.charCodeAt(0)) : char)).join('')
+  return out
 }
 
 function keep(byte: number): string {

@@ -11,7 +11,7 @@ import { toCanary } from '../../scripts/demo/story.ts'
 import { clinic } from '../support/clinic.ts'
 
 const SEED = Number(process.env['BANYAN_SEED'] ?? 1)
-const ROUNDS = 4
+const ROUNDS = 3
 
 /** mulberry32: small, and the same everywhere. */
 function random(seed: number): () => number {

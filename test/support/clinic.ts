@@ -35,7 +35,7 @@ export async function clinic(
     size: { patients: 400, appointments: 4_000 },
     load: { reads: 60, writes: 30, seed: 1 },
     ports: 'any',
-    enough: { compared: 60, canaryReads: 30 },
+    enough: { compared: 40, canaryReads: 15 },
     ...wanted,
   })
   t.teardown(async () => {
