@@ -36,7 +36,7 @@ const lag: Check = facts =>
     .filter(stream => (stream.lagMs ?? 0) > facts.limits.lagMaxMs)
     .map(stream => ({
       code: 'LAG',
-      message: `${stream.name} is ${seconds(stream.lagMs)} behind; the limit is ${seconds(facts.limits.lagMaxMs)}`,
+      message: `${stream.name} is ${seconds(stream.lagMs ?? 0)} behind; the limit is ${seconds(facts.limits.lagMaxMs)}`,
       hint: `the pause would be that long; wait: banyan status ${facts.slice}`,
     }))
 
@@ -144,8 +144,7 @@ function forwardFrom(from: Stage, ...checks: Check[]): Check {
     facts.stage === from ? checks.flatMap(check => check(facts, to) ?? []) : null
 }
 
-function seconds(ms: number | null): string {
-  if (ms === null) return '?'
+function seconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 

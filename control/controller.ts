@@ -35,8 +35,8 @@ export interface ControllerOptions {
   readonly signal: AbortSignal
   /** Wait for another controller to end (a standby), or give up at once. */
   readonly standby: boolean
-  /** Ends the controller when nothing is left to do: a command that had no controller to ask brings its own. */
-  readonly untilIdle?: boolean | undefined
+  /** Asked when nothing is left to do; true ends the controller: a command that had none to ask brings its own. */
+  readonly untilIdle?: (() => boolean) | undefined
 }
 
 const LOOK_MS = 1_000
@@ -90,7 +90,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
     }
     const more = await reconcile(options.store)
     startFlips(asked)
-    if (options.untilIdle && running.size === 0 && more === 0) break
+    if (running.size === 0 && more === 0 && options.untilIdle?.()) break
     await heard
   }
   await Promise.allSettled(running.values())

@@ -96,6 +96,10 @@ export async function compare(run: CutoverRun): Promise<void> {
   if (row.differences > 0) {
     throw new BanyanError(CONTROL_ERRORS.NOT_EQUAL, [row.differences, run.slice])
   }
+  // On the way home what is known must do: a brake isn't kept waiting for a verification.
+  if (row.forgotten > 0 && run.from === 'legacy') {
+    throw new BanyanError(CONTROL_ERRORS.NOT_COVERED, [run.slice, row.forgotten])
+  }
 }
 
 export async function prepare(run: CutoverRun): Promise<void> {
@@ -142,6 +146,8 @@ function openWriters(run: CutoverRun): Promise<string[]> {
 
 interface EvidenceRow {
   readonly differences: number
+  /** Changed keys that aren't known any more, and so weren't compared. */
+  readonly forgotten: number
 }
 
 async function evidence(
@@ -151,12 +157,13 @@ async function evidence(
   const client = newOwner(run)
   for (;;) {
     const told = notified(client, EVIDENCE_LOOK_MS)
-    const { rows } = await client.query<{ differences: string }>(
-      `SELECT coalesce(detail->>'differences', '0') AS differences FROM banyan.evidence
+    const { rows } = await client.query<EvidenceRow>(
+      `SELECT coalesce(detail->>'differences', '0')::float8 AS differences,
+         coalesce(detail->>'forgotten', '0')::float8 AS forgotten FROM banyan.evidence
        WHERE slice = $1 AND epoch = $2 AND kind = $3`,
       [run.slice, run.epoch, kind],
     )
-    if (rows[0]) return { differences: Number(rows[0].differences) }
+    if (rows[0]) return rows[0]
     if (leftMs(run) <= 0 || run.signal.aborted) return undefined
     await told
   }

@@ -2,12 +2,11 @@
 import type pg from 'pg'
 import { unansweredCrossings } from '../model/crossings.ts'
 import { type Diagnostic, diagnostic } from '../model/diagnostic.ts'
-import type { TableRenames } from '../model/mapping.ts'
-import type { Project, Slice } from '../model/project.ts'
+import { copyOf, renamesOf } from '../model/mapping.ts'
+import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
 import { STAGES, type Stage } from '../model/stage.ts'
-import { COPIES, formatStream } from '../model/stream.ts'
-import { type DatabaseUrls, qualified, unqualified, type Wiring } from '../model/wiring.ts'
+import { type DatabaseUrls, unqualified, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { fingerprintDifference } from '../postgres/gate.ts'
@@ -19,6 +18,7 @@ import { familyOf } from '../sync/writer-name.ts'
 import { readForeignKeys, readLoosened, readTriggers } from './crossing-facts.ts'
 import type { Databases } from './databases.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
+import { streamsOf } from './slice-streams.ts'
 import { type CensusFact, readCensus, readRogue } from './store/findings.ts'
 import { readOrders } from './store/orders.ts'
 import { readRouters } from './store/routers.ts'
@@ -48,9 +48,6 @@ export async function gatherFacts(
   )
   const ownsTables = Object.keys(slice.tables).length > 0
   const inMotion = STAGES[fact.stage].stream !== 'off'
-  const wanted = streamsOf(slice, wiring.project)
-  const streams = (await readStreams(store)).filter(each => wanted.includes(each.name))
-  const missing = wanted.filter(name => !streams.some(each => each.name === name))
   const verification = await lastVerification(store, slice.name)
   const census = await readCensus(store, slice.name)
   return {
@@ -60,16 +57,7 @@ export async function gatherFacts(
     preflight: to === 'sync' && ownsTables ? await preflightOf(context, slice) : [],
     streams:
       inMotion && ownsTables
-        ? [
-            ...streams,
-            ...missing.map(name => ({
-              name,
-              state: 'new' as const,
-              lagMs: null,
-              silentMs: null,
-              error: null,
-            })),
-          ]
+        ? streamsOf(slice, await readStreams(store), wiring.project.banyan.services)
         : [],
     routers: await readRouters(store),
     ordersVersion: (await readOrders(store))?.version ?? 0,
@@ -97,16 +85,6 @@ export async function gatherFacts(
     limits: wiring.project.banyan.limits,
     silentMaxMs: SILENT_MAX_MS,
   }
-}
-
-function streamsOf(slice: Slice, project: Project): string[] {
-  const { name, service } = slice
-  const copies = (project.banyan.services[service]?.copies.length ?? 0) > 0
-  return [
-    formatStream({ from: 'legacy', to: service, what: name }),
-    formatStream({ from: service, to: 'legacy', what: name }),
-    ...(copies ? [formatStream({ from: 'legacy', to: service, what: COPIES })] : []),
-  ]
 }
 
 /**
@@ -192,15 +170,6 @@ async function oneWay({ wiring, databases }: GatherContext, slice: Slice): Promi
   })
 }
 
-function renamesOf(slice: Slice): (TableRenames & { readonly name: string })[] {
-  return Object.entries(slice.tables).map(([name, { to, columns }]) => ({
-    name,
-    table: qualified(name),
-    to: qualified(to),
-    renames: new Map(Object.entries(columns)),
-  }))
-}
-
 async function fingerprints(
   { databases }: GatherContext,
   slice: Slice,
@@ -218,8 +187,7 @@ async function preflightOf({ store, wiring }: GatherContext, slice: Slice): Prom
   const target = await sessions(slice.service, service)
   try {
     const tables = renamesOf(slice)
-    const copies = wiring.project.banyan.services[slice.service]?.copies.map(qualified) ?? []
-    const copied = copies.map(table => ({ table, to: table, renames: new Map<string, string>() }))
+    const copied = (wiring.project.banyan.services[slice.service]?.copies ?? []).map(copyOf)
     const facts = await readPreflight({
       ...{ source, target, direction: 'back', viaRoot: true },
       tables: [...tables, ...copied],

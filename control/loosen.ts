@@ -114,11 +114,9 @@ async function calmly(setup: pg.Client, ddl: string): Promise<void> {
     } finally {
       await setup.query('SET lock_timeout = 0').catch(() => undefined)
     }
-    await pause(PAUSE_MS, NEVER)
+    await pause(PAUSE_MS)
   }
 }
-
-const NEVER = new AbortController().signal
 
 /** The oldest transactions of this database, by who runs them: what they hold isn't ours to see in full. */
 async function openTransactions(setup: pg.Client): Promise<string> {

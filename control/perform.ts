@@ -47,27 +47,40 @@ export async function performFlip(
     const facts = await gatherFacts(context, slice, flip.to)
     const verdict = decideFlip(facts, flip.to)
     if (!verdict.go) return await refused(context, flip, blockedError(flip, verdict.blockers))
-    if (verdict.fenced) await moveOwner(context, slice, flip)
-    else await moveReads(context, slice, flip)
+    const late = verdict.fenced
+      ? await moveOwner(context, slice, flip)
+      : await moveReads(context, slice, flip)
+    await endFlip(context.store, flip.id, 'done', late ? asFlipError(late) : null)
+    return 'done'
   } catch (error) {
     if (error instanceof Unsettled) throw error.cause
     await endFlip(context.store, flip.id, 'undone', asFlipError(error))
     return 'undone'
   }
-  await endFlip(context.store, flip.id, 'done', null)
-  return 'done'
 }
 
-async function moveReads(context: PerformContext, slice: Slice, flip: FlipRow): Promise<void> {
+/** Returns ROUTERS_LATE where it was done, and a router hasn't taken it up: the stage has moved, and nothing undoes that. */
+async function moveReads(
+  context: PerformContext,
+  slice: Slice,
+  flip: FlipRow,
+): Promise<BanyanError | undefined> {
   await startFlip(context.store, flip.id, null)
   if (flip.from === 'legacy' && STAGES[flip.to].stream !== 'off') {
     await installSlice(context, slice)
   }
   const version = await context.publisher.move(slice.name, flip.to, flip.percent, null)
-  await acknowledged({ ...context, version }, ROUTERS_MS)
+  return acknowledged({ ...context, version }, ROUTERS_MS).then(
+    () => undefined,
+    (error: unknown) => {
+      if (error instanceof BanyanError && error.code === CONTROL_ERRORS.ROUTERS_LATE.code)
+        return error
+      throw error
+    },
+  )
 }
 
-async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): Promise<void> {
+async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): Promise<undefined> {
   const { store, wiring, databases, publisher } = context
   const sessions = await databases.both(slice)
   const facts = await readSlices(store.pool)

@@ -47,7 +47,7 @@ export class Publisher implements OrdersPort {
     epoch: number | undefined
   }): Promise<number> {
     const next = this.#last.then(() =>
-      transact(this.#store, ['orders', 'slice'], async client => {
+      transact(this.#store, change ? ['orders', 'slice'] : ['orders'], async client => {
         if (change) await setStage(client, change.slice, change)
         const facts = await readSlices(client)
         return storeOrders(client, buildOrders(this.#project(), facts, [...this.#holds.values()]))

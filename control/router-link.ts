@@ -23,21 +23,26 @@ export interface RouterLinkOptions {
 export class RouterLink implements RouterControl, AsyncDisposable {
   readonly #options: RouterLinkOptions
   readonly #id = randomUUID()
+  #current: Orders | undefined
 
   constructor(options: RouterLinkOptions) {
     this.#options = options
   }
 
+  /** The newest that were handed over. */
+  get current(): Orders | undefined {
+    return this.#current
+  }
+
   async *orders(signal: AbortSignal): AsyncIterable<Orders> {
     const { store, ear } = this.#options
-    let version = 0
     while (!signal.aborted) {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
       // Away: the last orders stay in force, and the ear tells when it is back.
       const orders = await readOrders(store).catch(() => undefined)
       // A lower one than before: the control database was made anew.
-      if (orders && orders.version !== version) {
-        version = orders.version
+      if (orders && orders.version !== this.#current?.version) {
+        this.#current = orders
         yield orders
       } else await heard
     }

@@ -73,8 +73,15 @@ export const CONTROL_ERRORS = defineErrors({
     status: 409,
     exit: 3,
   },
+  NOT_COVERED: {
+    message:
+      'not every row of "%s" that changed since its verification is known: %s were forgotten',
+    hint: 'the flip was undone; compare again right before it: banyan verify %1',
+    status: 409,
+    exit: 3,
+  },
   ROUTERS_LATE: {
-    message: 'not every router took the new table within %s ms: %s',
+    message: 'the slice moved, and not every router took the new table within %s ms: %s',
     hint: 'the gates protect the data; look at that router: banyan status',
     status: 409,
     exit: 4,
@@ -95,7 +102,7 @@ export const CONTROL_ERRORS = defineErrors({
   },
   STREAMS_SILENT: {
     message: 'nothing is heard of the streams of "%s" since %s s',
-    hint: 'the slice is at sync and waits for a worker; start one: banyan run sync',
+    hint: 'it waits for a worker; start one: banyan run sync',
     status: 503,
     exit: 4,
     retry: true,

@@ -80,7 +80,7 @@ export const ROUTER_ERRORS = defineErrors({
   },
   UPSTREAM_TLS: {
     message: 'the identity of the upstream could not be verified',
-    hint: 'check its certificate, then run `banyan doctor`',
+    hint: 'check its certificate, then run `banyan doctor <slice>`',
     status: 502,
     exit: 5,
   },

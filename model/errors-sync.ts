@@ -4,44 +4,44 @@ import { defineErrors } from './errors.ts'
 export const SYNC_ERRORS = defineErrors({
   PGOUTPUT_MALFORMED: {
     message: 'the change stream sent bytes that are no message: %s',
-    hint: 'nothing of it was applied; look for a proxy between here and the source, then run `banyan doctor`',
+    hint: 'nothing of it was applied; look for a proxy between here and the source, then run `banyan doctor <slice>`',
     status: 502,
     exit: 5,
   },
   PGOUTPUT_VERSION: {
     message: 'the change stream sent a message of a newer protocol, tag "%s"',
-    hint: 'only protocol version 1 is asked for; see who else uses the slot, then run `banyan doctor`',
+    hint: 'only protocol version 1 is asked for; see who else uses the slot, then run `banyan doctor <slice>`',
     status: 502,
     exit: 5,
   },
   PUBLICATION_MISSING: {
     message: 'the source has no publication "%s"',
-    hint: 'changes made while it was away are not in the stream; run `banyan doctor` to see which tables need a new copy',
+    hint: 'changes made while it was away are not in the stream; run `banyan doctor <slice>` to see which tables need a new copy',
     status: 409,
     exit: 5,
   },
   SLOT_MISSING: {
     message: 'the source has no replication slot "%s"',
-    hint: 'its changes are gone: the slice needs a new copy; run `banyan doctor`',
+    hint: 'its changes are gone: the slice needs a new copy; run `banyan doctor <slice>`',
     status: 409,
     exit: 5,
   },
   SLOT_LOST: {
     message: 'the source has given up the replication slot "%s" (wal_status is lost)',
-    hint: 'raise max_slot_wal_keep_size or its disk, then make a new copy: run `banyan doctor`',
+    hint: 'raise max_slot_wal_keep_size or its disk, then make a new copy: run `banyan doctor <slice>`',
     status: 409,
     exit: 5,
   },
   SLOT_AHEAD: {
     message:
       'slot "%s" stands at %s, the target only at %s: what lies between can not be read again',
-    hint: 'somebody else moved the slot, or the target was restored; run `banyan doctor`',
+    hint: 'somebody else moved the slot, or the target was restored; run `banyan doctor <slice>`',
     status: 409,
     exit: 5,
   },
   SOURCE_REWOUND: {
     message: 'the source ends at %s, but %s has been applied from it: its history was cut',
-    hint: 'it was restored, or a standby behind it took over; run `banyan doctor`',
+    hint: 'it was restored, or a standby behind it took over; run `banyan doctor <slice>`',
     status: 409,
     exit: 5,
   },
@@ -60,14 +60,14 @@ export const SYNC_ERRORS = defineErrors({
   },
   STREAM_LOST: {
     message: 'the change stream was lost: %s',
-    hint: 'it is opened again from the last position; if it stays away, run `banyan doctor`',
+    hint: 'it is opened again from the last position; if it stays away, run `banyan doctor <slice>`',
     status: 503,
     exit: 4,
     retry: true,
   },
   STREAM_FAILED: {
     message: 'the source ended the change stream: %s',
-    hint: 'see its server log, then run `banyan doctor`',
+    hint: 'see its server log, then run `banyan doctor <slice>`',
     status: 502,
     exit: 5,
   },
@@ -92,7 +92,7 @@ export const SYNC_ERRORS = defineErrors({
   },
   COPY_COUNT: {
     message: '%s: %s rows were read, %s were written to %s',
-    hint: 'a trigger or a rule of the target drops rows; run `banyan doctor`',
+    hint: 'a trigger or a rule of the target drops rows; run `banyan doctor <slice>`',
     status: 409,
     exit: 5,
   },

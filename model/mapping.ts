@@ -2,6 +2,8 @@
 import type { Row, Unchanged, Value } from './change.ts'
 import { BanyanError } from './errors.ts'
 import { SYNC_ERRORS } from './errors-sync.ts'
+import type { Slice } from './project.ts'
+import { qualified } from './wiring.ts'
 
 /** One table in one direction. */
 export interface TableMapping {
@@ -18,6 +20,28 @@ export interface TableRenames {
   readonly table: string
   readonly to: string
   readonly renames: ReadonlyMap<string, string>
+}
+
+/** The slice's tables on the way from legacy. `name`: as the file has it. */
+export function renamesOf(
+  slice: Pick<Slice, 'tables'>,
+): (TableRenames & { readonly name: string })[] {
+  return Object.entries(slice.tables).map(([name, { to, columns }]) => ({
+    name,
+    table: qualified(name),
+    to: qualified(to),
+    renames: new Map(Object.entries(columns)),
+  }))
+}
+
+/** The other way round. */
+export function backwards({ table, to, renames }: TableRenames): TableRenames {
+  return { table: to, to: table, renames: new Map([...renames].map(([a, b]) => [b, a])) }
+}
+
+/** A read copy: every name is the same. `table`: as the file has it. */
+export function copyOf(table: string): TableRenames {
+  return { table: qualified(table), to: qualified(table), renames: new Map() }
 }
 
 /** As much of a column as decides whether it travels. */

@@ -3,6 +3,7 @@
  * felt: copies are bounded, calls are dropped rather than queued, sockets are its own, and it starts when the client has
  * its answer.
  */
+import { setMaxListeners } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import type { Difference, Freshness } from '../model/orders.ts'
 import { sleep } from './clock.ts'
@@ -58,7 +59,9 @@ export function createShadow(deps: {
   readonly sample: (slice: string) => number
   readonly onVerdict: (slice: string, verdict: ShadowVerdict) => void
 }): Shadow {
-  const { limits, onVerdict } = deps
+  const { limits, onVerdict, signal } = deps
+  // One for each call under way; more than so many would be a leak.
+  setMaxListeners(limits.shadowConcurrent + 1, signal)
   const underWay = new Set<Promise<void>>()
   let open = 0
   const isSampled = createSample()

@@ -9,7 +9,7 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Stage, STAGE_NAMES } from '../model/stage.ts'
 import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
-import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
+import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { stageOf } from './flip.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
@@ -42,8 +42,8 @@ export async function runBack(
     const patch = await stageInFile(context.config, slice, to, undefined)
     if (context.json) {
       const said = { slice: name, from: fact.stage, to, done: error === null, error, flips }
-      context.write(`${JSON.stringify({ ...said, diff: patch.diff }, null, 2)}\n`)
-      return exitOf(error)
+      context.write(jsonText({ ...said, diff: patch.diff }))
+      return error?.exit ?? 0
     }
     let here: Pick<SliceFact, 'stage' | 'percent'> = fact
     for (const flip of flips.filter(each => each.outcome === 'done')) {
@@ -129,10 +129,5 @@ function notThere(context: Context, error: FlipError): ExitCode {
   for (const each of error.blockers ?? []) context.write(problemText(context, each))
   context.write(problemText(context, error))
   context.write(`  the brake stays on: it is tried again until it is released\n`)
-  return exitOf(error)
-}
-
-function exitOf(error: FlipError | null): ExitCode {
-  if (!error) return 0
-  return error.exit === 3 || error.exit === 5 ? error.exit : 4
+  return error.exit
 }

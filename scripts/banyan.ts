@@ -38,6 +38,11 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
       stop.abort()
     })
   }
+  // Whoever read what we print has had enough: there is nobody to tell.
+  process.stdout.on('error', error => {
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0)
+    throw error
+  })
   // Whoever started us and watches us is gone: nobody would stop us any more.
   process.on('disconnect', () => stop.abort())
   // Listening must not keep a command alive that has nothing left to do.

@@ -4,6 +4,7 @@ import { Databases } from '../control/databases.ts'
 import { decideFlip } from '../control/flip.ts'
 import { gatherFacts } from '../control/gather.ts'
 import type { SliceFacts } from '../control/facts.ts'
+import { streamsOf } from '../control/slice-streams.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams } from '../control/store/streams.ts'
 import { BanyanError } from '../model/errors.ts'
@@ -12,7 +13,6 @@ import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { explain } from '../postgres/explain.ts'
-import { streamsOf } from './in-step.ts'
 
 export interface Asked {
   readonly store: Store

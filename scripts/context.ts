@@ -1,10 +1,12 @@
 /** What every command is given, how it ends, and how it says that something went wrong. */
 import { hostname, userInfo } from 'node:os'
-import pc from 'picocolors'
 import { type Diagnostic, renderDiagnostics } from '../model/diagnostic.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { explain } from '../postgres/explain.ts'
+import { paintOf, type Problem, problemLines } from './paint.ts'
+
+export type { Problem }
 
 /** 0 done · 2 usage · 3 refused · 4 timed out, nothing changed · 5 a person must decide */
 export type ExitCode = 0 | 2 | 3 | 4 | 5
@@ -62,16 +64,9 @@ export class FilesInvalid extends BanyanError {
   }
 }
 
-export interface Problem {
-  readonly code: string
-  readonly message: string
-  readonly hint: string
-}
-
-/** `✖ CODE  message`, and the hint under it, as every command prints what it refuses. Ends in a newline. */
-export function problemText(context: Pick<Context, 'color'>, problem: Problem): string {
-  const colors = pc.createColors(context.color)
-  return `${colors.red('✖')} ${colors.red(problem.code)}  ${problem.message}\n  ${colors.cyan(problem.hint)}\n`
+/** `✖ CODE  message`, and the hint under it, as every command prints what it refuses; wrapped. Ends in a newline. */
+export function problemText(context: Pick<Context, 'color' | 'columns'>, problem: Problem): string {
+  return `${problemLines(paintOf(context), problem).join('\n')}\n`
 }
 
 /** Prints an error and says with which code the command ends. */
@@ -81,7 +76,7 @@ export function fail(context: Context, error: unknown): ExitCode {
   const diagnostics = known instanceof FilesInvalid ? known.diagnostics : undefined
   const problem = problemOf(known)
   if (context.json) {
-    context.write(`${JSON.stringify({ error: { ...problem, exit, diagnostics } }, null, 2)}\n`)
+    context.write(jsonText({ error: { ...problem, exit, diagnostics } }))
   } else if (diagnostics) {
     context.write(`${renderDiagnostics(diagnostics, context)}\n\n`)
     context.write(problemText(context, problem))
@@ -101,6 +96,11 @@ function problemOf(error: Error): Problem {
 }
 
 /** `banyan flip x`, as it must be typed here. */
-export function commandLine(context: Context, rest: string): string {
+export function commandLine(context: Pick<Context, 'self'>, rest: string): string {
   return `${context.self} ${rest}`
+}
+
+/** The one document of `--json`. */
+export function jsonText(value: object): string {
+  return `${JSON.stringify(value, null, 2)}\n`
 }

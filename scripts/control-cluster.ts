@@ -26,7 +26,6 @@ export interface ControlDatabase extends AsyncDisposable {
 export async function openControlDatabase(
   config: string,
   project: Project,
-  settings: Readonly<Record<string, string>> = {},
 ): Promise<ControlDatabase> {
   const folders = foldersOf(config)
   await mkdir(folders.state, { recursive: true, mode: 0o700 })
@@ -36,7 +35,7 @@ export async function openControlDatabase(
     return { cluster: undefined, url: control, async [Symbol.asyncDispose]() {} }
   }
   const cluster = await startCluster({
-    ...{ dataDir: folders.controlData, name: 'control', settings },
+    ...{ dataDir: folders.controlData, name: 'control' },
     ...((await atWork(folders.controlUrl)) && { waitMs: 0 }),
   })
   try {
@@ -63,7 +62,7 @@ async function atWork(controlUrl: string): Promise<boolean> {
   const url = await readFile(controlUrl, 'utf8').catch(() => undefined)
   if (url === undefined) return false
   for (let looks = 0; looks < LOOKS; looks++) {
-    if (looks > 0) await pause(LOOK_MS, new AbortController().signal)
+    if (looks > 0) await pause(LOOK_MS)
     const wanted = { url: url.trim(), applicationName: 'banyan setup', connectTimeoutMs: LOOK_MS }
     const client = await connect(wanted).catch(() => undefined)
     if (!client) return false

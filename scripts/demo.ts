@@ -4,13 +4,14 @@ import { join } from 'node:path'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { DemoOptions } from './banyan.ts'
-import { commandLine, type Context, type ExitCode } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Environment, openEnvironment } from './demo/environment.ts'
 import { startLoad } from './demo/load.ts'
 import { report, sentinel, servers } from './demo/report.ts'
 import { type Demo, Stopped } from './demo/stage.ts'
 import { tellStory } from './demo/story.ts'
 import { lagOf } from './run.ts'
+import { stopped } from './up.ts'
 
 const SABOTAGE = ['missing-row', 'doubled-row', 'stale-read', 'rogue-write', 'gate-off']
 /** During the story, a second. So many sessions that each pauses between two writes: late copies are read as well. */
@@ -37,7 +38,7 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<E
   closing(demo, seconds, options)
   if (context.json) {
     const { said, wrong } = screen
-    context.write(`${JSON.stringify({ clean, seconds, said, wrong, ...found }, null, 2)}\n`)
+    context.write(jsonText({ clean, seconds, said, wrong, ...found }))
   }
   if (!options.once) await stayUp(context, environment)
   return clean ? 0 : 5
@@ -105,8 +106,5 @@ async function stayUp(context: Context, environment: Environment): Promise<void>
   )
   screen.plain(`          ${command('back patients')}open ${target}`)
   screen.plain('stops with Ctrl-C; the data stays')
-  await new Promise<void>(resolve => {
-    if (context.signal.aborted) resolve()
-    context.signal.addEventListener('abort', () => resolve(), { once: true })
-  })
+  await stopped(context.signal)
 }

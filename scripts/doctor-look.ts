@@ -1,5 +1,6 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
 import { ready, unansweredIn } from '../control/gather.ts'
+import { streamsOf } from '../control/slice-streams.ts'
 import { type ListedRogue, readCensus, readRogue } from '../control/store/findings.ts'
 import { readFlips } from '../control/store/flips.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
@@ -19,7 +20,6 @@ import { askControl, findSlice, openStore } from './control-store.ts'
 import { type Check, check, checksOf, PAIRS, problem, unknown } from './doctor-checks.ts'
 import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
-import { streamsOf } from './in-step.ts'
 import { openControlUrl, type openProject, openUrls } from './wiring.ts'
 
 type Loaded = Awaited<ReturnType<typeof openProject>>
@@ -98,9 +98,7 @@ export async function examine(
 function named(one: Check, slice: string): Check {
   const problems = one.problems.map(each => ({
     ...each,
-    hint: each.hint
-      .replaceAll('<slice>', slice)
-      .replace('`banyan doctor`', `\`banyan doctor ${slice}\``),
+    hint: each.hint.replaceAll('<slice>', slice),
   }))
   return { ...one, problems }
 }

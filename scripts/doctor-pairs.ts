@@ -1,8 +1,7 @@
 /** Whether both databases together can hold the same rows: what `banyan doctor` asks where both let it in. */
 import { BanyanError } from '../model/errors.ts'
-import type { TableRenames } from '../model/mapping.ts'
+import { copyOf, renamesOf } from '../model/mapping.ts'
 import type { Project, Slice } from '../model/project.ts'
-import { qualified } from '../model/wiring.ts'
 import { preflight } from '../sync/preflight.ts'
 import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import type { PreflightFacts, SideFacts } from '../sync/preflight-facts.ts'
@@ -20,25 +19,17 @@ export function columnPairs(
   const source = legacy && factsOf(legacy)
   const target = service && factsOf(service)
   if (!source || !target) return undefined
-  const tables = Object.entries(slice.tables).map(([table, { to, columns }]) => ({
-    table: qualified(table),
-    to: qualified(to),
-    renames: new Map(Object.entries(columns)),
-  }))
-  const copies = (project.banyan.services[slice.service]?.copies ?? []).map(qualified)
+  const tables = renamesOf(slice)
+  const copies = project.banyan.services[slice.service]?.copies ?? []
   const facts = { source, target, viaRoot: true }
   const found = [
     ...preflight({ ...facts, tables, direction: 'back' }),
-    ...preflight({ ...facts, tables: copies.map(sameName), direction: 'forward' }),
+    ...preflight({ ...facts, tables: copies.map(copyOf), direction: 'forward' }),
     ...oneWay({ ...facts, tables, direction: 'back' }),
   ]
   // What one side shows by itself was asked there.
   const asked = new Set([...SERVER, ...ROLES, ...TABLES].flatMap(([, codes]) => codes))
   return found.filter(each => !asked.has(each.code)).map(problem)
-}
-
-function sameName(table: string): TableRenames {
-  return { table, to: table, renames: new Map() }
 }
 
 function oneWay(facts: PreflightFacts): BanyanError[] {

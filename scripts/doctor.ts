@@ -7,13 +7,14 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Side, STAGES } from '../model/stage.ts'
 import { unqualified } from '../model/wiring.ts'
 import { countOf } from './amounts.ts'
-import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Accepted, acceptAll } from './doctor-accept.ts'
 import { problemsOf } from './doctor-checks.ts'
 import { changedText } from './doctor-gates.ts'
 import { type Examined, examine } from './doctor-look.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
+import { paintOf, problemLines } from './paint.ts'
 import { printable } from './table.ts'
 import { openProject } from './wiring.ts'
 
@@ -41,9 +42,7 @@ export async function runDoctor(
   }
   const bad = problemsOf(examined.checks).length
   context.write(
-    context.json
-      ? `${JSON.stringify(documentOf(examined, accepted), null, 2)}\n`
-      : screen(context, examined, accepted),
+    context.json ? jsonText(documentOf(examined, accepted)) : screen(context, examined, accepted),
   )
   return bad === 0 ? 0 : 3
 }
@@ -87,7 +86,7 @@ function screen(context: Context, examined: Examined, accepted: Accepted | undef
     counts.join('  '),
   ]
   for (const each of problems) {
-    lines.push(...problemText(context, each).trimEnd().split('\n'))
+    lines.push(...problemLines(paintOf(context), each))
     if (each.code === 'ROGUE_WRITES') lines.push(...rogueLines(examined, examined.rogue))
   }
   const next = `next: ${commandLine(context, nextOf(examined, accepted))}`

@@ -11,7 +11,7 @@ import { decide, type Decision } from '../router/decide.ts'
 import { JWKS_PATH } from '../router/identity.ts'
 import { bucketOf, BUCKETS, keyOf, type RequestFacts } from '../router/keys.ts'
 import { compileTable, type Table, type TableSlice } from '../router/table.ts'
-import { type Context, type ExitCode, FilesInvalid } from './context.ts'
+import { type Context, type ExitCode, FilesInvalid, jsonText } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import { requestOf } from './explain-request.ts'
 import { findRoutes, type FoundRoutes } from './explain-routes.ts'
@@ -64,7 +64,7 @@ export async function runExplain(
   const loaded = await openProject(context.config)
   const known = await readFacts(context, loaded)
   const explained = explainRequest(request, loaded, known)
-  const json = () => `${JSON.stringify(explainJson(explained), null, 2)}\n`
+  const json = () => jsonText(explainJson(explained))
   context.write(context.json ? json() : explainText(context, explained))
   return 0
 }

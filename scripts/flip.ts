@@ -1,13 +1,13 @@
 /** `banyan flip`: asks for a flip, writes the file, waits, and says how it ended. */
 import { type FlipRow, requestFlip } from '../control/store/flips.ts'
 import type { SliceFact } from '../control/store/slices.ts'
-import { BanyanError } from '../model/errors.ts'
+import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
 import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
-import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
+import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { awaitInStep } from './in-step.ts'
@@ -98,6 +98,7 @@ async function done(
   if (!context.json) {
     context.write(`${flipLine(context, slice.name, before, flip)}\n`)
     if (flip.steps.length > 0) context.write(`${stepsLine(context, flip)}\n`)
+    if (flip.error) context.write(problemText(context, flip.error))
   }
   const copies = flip.from === 'legacy' && STAGES[flip.to].stream !== 'off'
   if (copies && Object.keys(slice.tables).length > 0) {
@@ -128,15 +129,14 @@ function nextOf(context: Context, name: string, stage: Stage): string {
 }
 
 function refused(context: Context, flip: FlipRow): ExitCode {
-  const error = flip.error ?? { code: 'UNEXPECTED', message: '', hint: '', exit: 4 }
+  const error = must(flip.error, 'why it was not done')
   const blockers = (error.blockers ?? []).map(each => problemText(context, each)).join('')
-  const text = `${blockers}${problemText(context, error)}`
-  say(context, flip, text)
-  return error.exit === 3 || error.exit === 5 || error.exit === 2 ? error.exit : 4
+  say(context, flip, `${blockers}${problemText(context, error)}`)
+  return error.exit
 }
 
 function say(context: Context, json: object, text: string): void {
-  context.write(context.json ? `${JSON.stringify(json, null, 2)}\n` : text)
+  context.write(context.json ? jsonText(json) : text)
 }
 
 /** Forward by one where no stage is named. Throws OPTION_INVALID for a word that is no stage. */

@@ -6,7 +6,7 @@ import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { STAGE_NAMES } from '../model/stage.ts'
 import { countOf, countText } from './amounts.ts'
-import { commandLine, type Context, type ExitCode } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Opened, withControl } from './control-store.ts'
 import { stageText } from './flip-text.ts'
 import { layOut, printable, widthOf } from './table.ts'
@@ -25,7 +25,7 @@ export async function runJournal(
   return withControl<ExitCode>(context, async opened => {
     if (slice !== undefined) await mustBeKnown(opened, slice)
     const entries = (await readJournal(opened.store, { slice, limit })).reverse()
-    if (context.json) context.write(`${JSON.stringify(entries, null, 2)}\n`)
+    if (context.json) context.write(jsonText(entries))
     else context.write(screen(context, slice, entries))
     return 0
   })

@@ -1,4 +1,5 @@
 /** `banyan lint`: everything that is wrong with the files, at once. Needs no database and changes nothing. */
+import { jsonText } from './context.ts'
 import { renderDiagnostics } from '../model/diagnostic.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
 import { readProject } from './project-files.ts'
@@ -19,7 +20,7 @@ export async function runLint(options: LintOptions): Promise<0 | 2> {
   const ok = diagnostics.length === 0
   if (options.json) {
     const found = { ok, slices: texts.slices.length, diagnostics }
-    options.write(`${JSON.stringify(found, null, 2)}\n`)
+    options.write(jsonText(found))
   } else if (ok) {
     const slices = countOf(texts.slices.length, 'slice')
     options.write(`✔ ${texts.banyan.file} and ${slices}: nothing wrong\n`)

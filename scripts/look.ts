@@ -6,6 +6,7 @@ import {
   readRogue,
   type RefusedWrite,
 } from '../control/store/findings.ts'
+import { streamsOf } from '../control/slice-streams.ts'
 import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import { readOrders } from '../control/store/orders.ts'
 import { type LiveRouter, readRouters } from '../control/store/routers.ts'
@@ -18,7 +19,6 @@ import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
 import type { Context } from './context.ts'
-import { streamsOf } from './in-step.ts'
 import { readElsewhere } from './move.ts'
 
 export const REFUSED_HOURS = 24

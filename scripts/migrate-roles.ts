@@ -7,7 +7,7 @@ import { type DatabaseUrls, qualified, roleOf } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
 import { placeOf } from '../postgres/explain.ts'
 import { rolesSql, type RoleWanted } from '../postgres/roles.ts'
-import { commandLine, type Context, type ExitCode } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { sameRoles } from './doctor-side.ts'
 import { openProject, openUrls } from './wiring.ts'
 
@@ -39,9 +39,7 @@ export async function printRoles(context: Context, name: string): Promise<ExitCo
   const known = asked !== undefined
   if (context.json) {
     const database = databaseOf(urls)
-    context.write(
-      `${JSON.stringify({ name, database, ownerKnown: known, homes, statements }, null, 2)}\n`,
-    )
+    context.write(jsonText({ name, database, ownerKnown: known, homes, statements }))
     return 0
   }
   const comments = [

@@ -18,7 +18,7 @@ import { connect } from '../postgres/connection.ts'
 import { explain } from '../postgres/explain.ts'
 import { dropSlot, listSlots } from '../postgres/slot.ts'
 import { countOf } from './amounts.ts'
-import { commandLine, type Context, type ExitCode } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Opened, withControl } from './control-store.ts'
 import { fit } from './fit.ts'
 import { migrationsOf } from './migrate-schema.ts'
@@ -59,7 +59,7 @@ export async function uninstall(context: Context): Promise<ExitCode> {
     const missing = loosened.map(({ table, name, definition }) => ({ table, name, definition }))
     context.write(
       context.json
-        ? `${JSON.stringify({ databases: taken, control: 'kept', missing }, null, 2)}\n`
+        ? jsonText({ databases: taken, control: 'kept', missing })
         : screen(context, taken, missing),
     )
     return 0

@@ -7,7 +7,14 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { connect } from '../postgres/connection.ts'
 import { explain } from '../postgres/explain.ts'
 import type { MigrateOptions } from './banyan.ts'
-import { commandLine, type Context, type ExitCode, FilesInvalid, problemText } from './context.ts'
+import {
+  commandLine,
+  type Context,
+  type ExitCode,
+  FilesInvalid,
+  problemText,
+  jsonText,
+} from './context.ts'
 import type { Problem } from './context.ts'
 import { fit } from './fit.ts'
 import { printRoles } from './migrate-roles.ts'
@@ -60,9 +67,7 @@ async function eachDatabase(context: Context, check: boolean): Promise<ExitCode>
   const failed = outcomes.find(each => each.error)?.error
   const missing = check && outcomes.some(each => each.migrations.length > 0)
   context.write(
-    context.json
-      ? `${JSON.stringify({ check, databases: outcomes }, null, 2)}\n`
-      : screen(context, outcomes, check),
+    context.json ? jsonText({ check, databases: outcomes }) : screen(context, outcomes, check),
   )
   return failed ? failed.exit : missing ? 3 : 0
 }

@@ -12,6 +12,7 @@ import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import type { Stage } from '../model/stage.ts'
+import { unifiedDiff } from '../model/unified-diff.ts'
 import type { Context } from './context.ts'
 import type { Opened } from './control-store.ts'
 import { explain } from '../postgres/explain.ts'
@@ -53,9 +54,7 @@ export async function withController<T>(
     },
     signal: context.signal,
     standby: false,
-    get untilIdle() {
-      return !working
-    },
+    untilIdle: () => !working,
   })
   const ended = ours.catch((error: unknown) => stuck.abort(explain(error)))
   try {
@@ -155,7 +154,6 @@ export async function stageInFile(
   if (percent !== undefined) {
     text = editKey({ file, text, path: ['canary', 'percent'], value: percent }).text
   }
-  const { unifiedDiff } = await import('../model/unified-diff.ts')
   return {
     file,
     diff: text === before ? '' : unifiedDiff(file, before, text),

@@ -1,7 +1,13 @@
 /** The few colors and marks that all screens share. */
 import pc from 'picocolors'
-import { commandLine, type Context, type Problem } from './context.ts'
+import type { Context } from './context.ts'
 import { wrap, widthOf } from './table.ts'
+
+export interface Problem {
+  readonly code: string
+  readonly message: string
+  readonly hint: string
+}
 
 export type Colors = ReturnType<typeof pc.createColors>
 
@@ -41,6 +47,6 @@ export function problemLines(
 }
 
 /** `next: banyan verify x`; never broken, so that it can be copied. */
-export function nextLine({ colors }: Paint, context: Context, command: string): string {
-  return `next: ${colors.bold(commandLine(context, command))}`
+export function nextLine({ colors }: Paint, { self }: Context, command: string): string {
+  return `next: ${colors.bold(`${self} ${command}`)}`
 }

@@ -1,4 +1,5 @@
 /** What `banyan plan` measures before it says anything: here what the control database knows. Reads only. */
+import { streamsOf } from '../control/slice-streams.ts'
 import { foreignWriters } from '../control/gather.ts'
 import { type CensusFact, readCensus } from '../control/store/findings.ts'
 import { type FlipRow, readFlips } from '../control/store/flips.ts'
@@ -10,7 +11,6 @@ import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
 import type { Asked } from './checks-now.ts'
 import { pauseOf } from './flip-text.ts'
-import { streamsOf } from './in-step.ts'
 import { type InDatabases, NOTHING, readDatabases } from './plan-databases.ts'
 
 const PAUSES_MAX = 10

@@ -7,7 +7,7 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
 import { type Asked, checkFlip, SharedDatabases } from './checks-now.ts'
-import type { Context, ExitCode, Problem } from './context.ts'
+import { jsonText, type Context, type ExitCode, type Problem } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { stageOf } from './flip.ts'
 import { readElsewhere } from './move.ts'
@@ -73,7 +73,7 @@ export async function runPlan(
     const paint = paintOf(context)
     context.write(
       context.json
-        ? `${JSON.stringify(plan, null, 2)}\n`
+        ? jsonText(plan)
         : `${[...planLines(printable(plan), paint), nextLine(paint, context, plan.next)].join('\n')}\n`,
     )
     return plan.blockers.length > 0 ? 3 : 0

@@ -5,7 +5,7 @@ import { clearOverride } from '../control/store/slices.ts'
 import { transact } from '../control/store/store.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
-import { commandLine, type Context, type ExitCode } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, withControl } from './control-store.ts'
 import { stageText } from './flip-text.ts'
 
@@ -23,7 +23,7 @@ export async function runRelease(context: Context, name: string): Promise<ExitCo
     const step = nextStep({ ...fact, ...wanted, override: null })
     if (context.json) {
       const wants = slice.stage
-      context.write(`${JSON.stringify({ slice: name, stage: fact.stage, wants, step }, null, 2)}\n`)
+      context.write(jsonText({ slice: name, stage: fact.stage, wants, step }))
       return 0
     }
     context.write(`✔ ${name}  the brake of ${override.by} is off (${override.reason})\n`)

@@ -3,7 +3,6 @@ import { RouterLink, StreamFreshness } from '../control/router-link.ts'
 import { keepIdentityKey } from '../control/store/identity.ts'
 import { buildOrders } from '../control/orders.ts'
 import { BanyanError } from '../model/errors.ts'
-import type { Orders, RouterControl } from '../model/orders.ts'
 import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import { pool } from '../postgres/connection.ts'
 import { newIdentityKey } from '../router/identity.ts'
@@ -23,28 +22,17 @@ export async function runRouter(context: Context, { log, ready }: PartOptions): 
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
   let address = ''
-  let orders: Orders | undefined
   await using link = new RouterLink({ store, ear, address: () => address })
-  const control: RouterControl = {
-    async *orders(signal) {
-      for await (const next of link.orders(signal)) {
-        orders = next
-        yield next
-      }
-    },
-    ack: ack => link.ack(ack),
-    report: slices => link.report(slices),
-  }
   const url = wiring.legacy.capture
   const legacy = pool({ url, applicationName: 'banyan router', max: TOKEN_SESSIONS })
   try {
     const freshness = new StreamFreshness(store, legacy)
     const identityKey = await keepIdentityKey(store, newIdentityKey)
     const listen = listenOf(wiring.project.banyan.router.listen)
-    await using router = await openRouter({ control, freshness, identityKey, log, listen })
+    await using router = await openRouter({ control: link, freshness, identityKey, log, listen })
     address = router.address.url
     ready({ url: address })
-    const reading = freshness.run(() => orders, context.signal)
+    const reading = freshness.run(() => link.current, context.signal)
     await router.run(context.signal)
     await reading
   } finally {

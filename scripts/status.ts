@@ -5,7 +5,7 @@ import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { explain } from '../postgres/explain.ts'
 import { problemOf, SharedDatabases } from './checks-now.ts'
-import type { Context, ExitCode } from './context.ts'
+import { jsonText, type Context, type ExitCode } from './context.ts'
 import { type Opened, withControl } from './control-store.ts'
 import { nextLine, paintOf, problemLines } from './paint.ts'
 import { Memory, readStatus, type Status } from './status-facts.ts'
@@ -48,7 +48,7 @@ export async function runStatus(
 
   async function once(read: () => Promise<Status>): Promise<void> {
     const status = await read()
-    context.write(context.json ? `${JSON.stringify(status, null, 2)}\n` : textOf(context, status))
+    context.write(context.json ? jsonText(status) : textOf(context, status))
   }
 }
 

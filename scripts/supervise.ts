@@ -141,7 +141,7 @@ async function answers(url: string, wanted: () => boolean): Promise<boolean> {
       () => false,
     )
     if (ok) return true
-    await pause(READY_LOOK_MS, new AbortController().signal)
+    await pause(READY_LOOK_MS)
   }
   return false
 }

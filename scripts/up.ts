@@ -38,7 +38,7 @@ async function everything(context: Context): Promise<ExitCode> {
   const { project } = opened
   // Each part would only say that something is missing, and not where.
   await checkSecrets(context.config, opened)
-  await using running = await startAll(context, project, {})
+  await using running = await startAll(context, project)
   const { control, router } = running
   if (context.json) {
     const { cluster } = control
@@ -68,15 +68,12 @@ export interface Running extends AsyncDisposable {
 export async function startAll(
   context: Pick<Context, 'config'>,
   project: Project,
-  options: {
-    /** For the worker: `--lag`. */
-    readonly lag?: string | undefined
-    readonly controlSettings?: Readonly<Record<string, string>>
-  },
+  /** For the worker: `--lag`. */
+  lag?: string,
 ): Promise<Running> {
   const closers = new Closers()
   try {
-    const control = await openControlDatabase(context.config, project, options.controlSettings)
+    const control = await openControlDatabase(context.config, project)
     closers.defer(() => control[Symbol.asyncDispose]())
     const start = async (name: string, run: string, ...more: string[]): Promise<Part> => {
       const part = await startPart({
@@ -91,8 +88,7 @@ export async function startAll(
     const controller = await start('control', 'control')
     // A controller that dies in mid-flip leaves requests on hold: its successor must be there before they are given up.
     const standby = await start('standby', 'control')
-    const lag = options.lag === undefined ? [] : ['--lag', options.lag]
-    const sync = await start('sync', 'sync', ...lag)
+    const sync = await start('sync', 'sync', ...(lag === undefined ? [] : ['--lag', lag]))
     const router = await start('router', 'router')
     return {
       control,
@@ -127,7 +123,8 @@ function screen(context: Context, project: Project, { control, router }: Running
   return `${lines.join('\n')}\n`
 }
 
-function stopped(signal: AbortSignal): Promise<void> {
+/** Resolves when the signal aborts. */
+export function stopped(signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })

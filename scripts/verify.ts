@@ -14,15 +14,13 @@ import { type Stage, STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
 import { unqualified } from '../model/wiring.ts'
 import { countOf, countText, timeText } from './amounts.ts'
-import { commandLine, type Context, type ExitCode, problemText } from './context.ts'
+import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
+import { paintOf, problemLines } from './paint.ts'
+import { streamWatch } from './stream-watch.ts'
 import { flow, layOut, printable, widthOf } from './table.ts'
 
 const LOOK_MS = 250
-/** A worker that says nothing for this long isn't there. */
-const SILENT_MS = 10_000
-/** A stream tries again by itself; what still fails after this needs a person. */
-const FAILED_MS = 5_000
 
 /** Throws VERIFY_NO_STREAM, STREAMS_SILENT, what the stream failed of, SLICE_UNKNOWN, and what `withControl` throws. */
 export async function runVerify(context: Context, name: string): Promise<ExitCode> {
@@ -42,13 +40,15 @@ export async function runVerify(context: Context, name: string): Promise<ExitCod
 /** A slice of routes alone has one owner of its data all the time. */
 function nothingToCompare(context: Context, name: string): ExitCode {
   const text = `✔ ${name} owns no tables: there is nothing to compare\nnext: ${commandLine(context, `status ${name}`)}\n`
-  context.write(context.json ? json({ slice: name, tables: [], rows: 0, differences: 0 }) : text)
+  context.write(
+    context.json ? jsonText({ slice: name, tables: [], rows: 0, differences: 0 }) : text,
+  )
   return 0
 }
 
 function stoppedWaiting(context: Context, name: string, id: number): ExitCode {
   const text = `you stopped waiting; ${name} is compared all the same\nnext: ${commandLine(context, `why ${name}`)}\n`
-  context.write(context.json ? json({ slice: name, verification: id, ended: false }) : text)
+  context.write(context.json ? jsonText({ slice: name, verification: id, ended: false }) : text)
   return 4
 }
 
@@ -63,25 +63,15 @@ async function awaitVerification(
   const live = process.stdout.isTTY && !context.json
   const stream = streamOf(slice, stage)
   const began = performance.now()
-  let heardAt = began
-  let failedAt: number | undefined
+  const watch = streamWatch(slice.name)
   try {
     for (;;) {
       const heard = ear.heard(['verification', 'stream'], LOOK_MS, context.signal)
       const found = must(await readVerification(store, id), 'the verification')
       if (found.endedAtMs !== null || context.signal.aborted) return found
       const row = (await readStreams(store)).find(each => each.name === stream)
-      const now = performance.now()
-      if ((row?.silentMs ?? Infinity) < SILENT_MS / 2) heardAt = now
-      failedAt = row?.error ? (failedAt ?? now) : undefined
-      if (row?.error && failedAt !== undefined && now - failedAt > FAILED_MS) {
-        const { code, message } = row.error
-        throw new BanyanError({ ...CONTROL_ERRORS.STREAM_BROKEN, code }, [row.name, message])
-      }
-      if (now - heardAt > SILENT_MS) {
-        throw new BanyanError(CONTROL_ERRORS.STREAMS_SILENT, [slice.name, SILENT_MS / 1000])
-      }
-      if (live) context.write(`\r\u001b[K  ${progressOf(row, now - began)}`)
+      watch(row ? [row] : [])
+      if (live) context.write(`\r\u001b[K  ${progressOf(row, performance.now() - began)}`)
       await heard
     }
   } finally {
@@ -119,12 +109,15 @@ function say(context: Context, slice: Slice, stage: Stage, found: VerificationRo
     const error = problem && { code: problem.code, message: problem.message, hint: problem.hint }
     const [owner, other] = sidesOf(slice.service, stage)
     const result = { slice: name, owner, other, rows, differences: found.differences, tables, ms }
-    context.write(json({ ...result, endedAtMs, ...(error && { error }) }))
+    context.write(jsonText({ ...result, endedAtMs, ...(error && { error }) }))
     return exit
   }
   if (found.tables) context.write(tablesText(context, slice, stage, found, found.tables))
   // What to do about it is the next command.
-  if (problem) context.write(`${problemText(context, problem).split('\n', 1)[0]}\n`)
+  if (problem) {
+    const lines = problemLines(paintOf(context), problem, { hint: false })
+    context.write(`${lines.join('\n')}\n`)
+  }
   const next = exit === 0 ? `plan ${name}` : exit === 3 ? `why ${name}` : `verify ${name}`
   context.write(`next: ${commandLine(context, next)}\n`)
   return exit
@@ -161,7 +154,3 @@ function tablesText(
 }
 
 const KEYS = { between: '  ', indent: '  ' } as const
-
-function json(value: object): string {
-  return `${JSON.stringify(value, null, 2)}\n`
-}

@@ -2,7 +2,7 @@
 import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import type { Store } from '../control/store/store.ts'
 import { checkFlip, SharedDatabases } from './checks-now.ts'
-import type { Context, ExitCode } from './context.ts'
+import { jsonText, type Context, type ExitCode } from './context.ts'
 import { withControl } from './control-store.ts'
 import { type Look, readLook, type SliceLook } from './look.ts'
 import { nextAfterWhy, nextStage, type SliceSeen } from './next-step.ts'
@@ -47,7 +47,7 @@ export async function runWhy(context: Context, name: string): Promise<ExitCode> 
     const paint = paintOf(context)
     context.write(
       context.json
-        ? `${JSON.stringify(why, null, 2)}\n`
+        ? jsonText(why)
         : `${[...whyLines(printable(why), paint), nextLine(paint, context, next)].join('\n')}\n`,
     )
   })

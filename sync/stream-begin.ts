@@ -3,11 +3,18 @@ import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { BanyanError, must } from '../model/errors.ts'
 import { APPLY_ERRORS } from '../model/errors-apply.ts'
-import { completeMapping, type TableMapping, type TableRenames } from '../model/mapping.ts'
+import {
+  backwards,
+  completeMapping,
+  copyOf,
+  renamesOf,
+  type TableMapping,
+  type TableRenames,
+} from '../model/mapping.ts'
 import { pause } from '../model/pause.ts'
 import { formatLsn, type Lsn } from '../model/position.ts'
 import { COPIES, formatStream, slotOf, type StreamName } from '../model/stream.ts'
-import { type DatabaseUrls, qualified, type Wiring } from '../model/wiring.ts'
+import { type DatabaseUrls, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { acceptFingerprint, readGate } from '../postgres/gate.ts'
@@ -154,7 +161,7 @@ export async function mappingsOf(
   from: pg.ClientBase,
   to: pg.ClientBase,
 ): Promise<TableMapping[]> {
-  const wanted = renamesOf(task, wiring)
+  const wanted = renamesFor(task, wiring)
   const source = await readCatalog(
     from,
     wanted.map(each => each.table),
@@ -173,20 +180,10 @@ export async function mappingsOf(
 }
 
 /** By the direction of the stream: in reverse the service's names come first. */
-function renamesOf(task: StreamTask, wiring: Wiring): TableRenames[] {
+function renamesFor(task: StreamTask, wiring: Wiring): TableRenames[] {
   if (!task.slice) {
-    const copies = must(wiring.project.banyan.services[task.service], task.service).copies
-    return copies.map(qualified).map(table => ({ table, to: table, renames: new Map() }))
+    return must(wiring.project.banyan.services[task.service], task.service).copies.map(copyOf)
   }
-  return Object.entries(task.slice.tables).map(([name, { to, columns }]) => {
-    const pairs = Object.entries(columns)
-    if (task.stream.from === 'legacy') {
-      return { table: qualified(name), to: qualified(to), renames: new Map(pairs) }
-    }
-    return {
-      table: qualified(to),
-      to: qualified(name),
-      renames: new Map(pairs.map(([a, b]) => [b, a])),
-    }
-  })
+  const forward = renamesOf(task.slice)
+  return task.stream.from === 'legacy' ? forward : forward.map(backwards)
 }

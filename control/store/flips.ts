@@ -1,7 +1,7 @@
 /** Flips: one at a time for each slice, every step written before it acts. */
 import type pg from 'pg'
 import type { Stage } from '../../model/stage.ts'
-import { BanyanError } from '../../model/errors.ts'
+import { BanyanError, type ErrorRule } from '../../model/errors.ts'
 import { CONTROL_ERRORS } from '../../model/errors-control.ts'
 import { append } from './journal.ts'
 import { type Store, transact } from './store.ts'
@@ -27,7 +27,7 @@ export interface FlipError {
   readonly code: string
   readonly message: string
   readonly hint: string
-  readonly exit: number
+  readonly exit: ErrorRule['exit']
   readonly blockers?: readonly { code: string; message: string; hint: string }[] | undefined
 }
 
@@ -122,8 +122,9 @@ export async function readFlips(
   return rows
 }
 
+/** Progress is a topic of its own: a controller that woke at each step would read its files while writers wait. */
 export async function startFlip(store: Store, id: number, epoch: number | null): Promise<void> {
-  await transact(store, ['flip'], async client => {
+  await transact(store, ['step'], async client => {
     const { rows } = await client.query<{ slice: string; actor: string; to_stage: string }>(
       'UPDATE banyan.flip SET started_at = clock_timestamp(), epoch = $2 WHERE id = $1 RETURNING slice, actor, to_stage',
       [id, epoch],
@@ -145,7 +146,7 @@ export async function beginStep(
   step: string,
 ): Promise<(ms: number, detail?: object) => Promise<void>> {
   const { rows } = await store.pool.query<{ started_at: string }>(
-    `WITH told AS (SELECT pg_notify('banyan', 'flip'))
+    `WITH told AS (SELECT pg_notify('banyan', 'step'))
      INSERT INTO banyan.flip_step (flip, step) SELECT $1, $2 FROM told RETURNING started_at::text`,
     [flip, step],
   )

@@ -2,7 +2,7 @@
 import pg from 'pg'
 
 /** What was changed, in a NOTIFY on the channel `banyan`: whoever listens reads the rows themselves. */
-export type Topic = 'orders' | 'router' | 'flip' | 'stream' | 'slice' | 'verification'
+export type Topic = 'orders' | 'router' | 'flip' | 'step' | 'stream' | 'slice' | 'verification'
 
 export interface Store {
   readonly pool: pg.Pool

@@ -65,7 +65,7 @@ export async function openEnvironment(
     closers.defer(() => apps[Symbol.asyncDispose]())
     screen.doing('starting Banyan')
     const { project } = await openProject(config)
-    const running = await startAll({ config }, project, { lag: wanted.lag })
+    const running = await startAll({ config }, project, wanted.lag)
     closers.defer(() => running[Symbol.asyncDispose]())
     const { store, ear, ...opened } = openStore(running.control.url)
     closers.defer(() => opened[Symbol.asyncDispose]())

@@ -6,7 +6,7 @@ import type { Side } from '../../examples/clinic/ledger/side.ts'
 import { ledgerSummary } from '../../examples/clinic/ledger/summary.ts'
 import { SABOTAGES, type SabotageName } from '../../examples/clinic/sabotage.ts'
 import { must } from '../../model/errors.ts'
-import { STAGES, type Stage } from '../../model/stage.ts'
+import { STAGES } from '../../model/stage.ts'
 import { aroundTheGate } from './story.ts'
 import { type Demo, query, quiet, soon, stageOf, until } from './stage.ts'
 
@@ -59,7 +59,7 @@ export async function report(demo: Demo): Promise<Compared> {
 export async function sentinel(demo: Demo): Promise<void> {
   const { opened, screen } = demo
   if ((await rogueRows(demo)) > 0) return
-  if (STAGES[(await stageOf(demo, 'appointments')) as Stage].owner !== 'service') return
+  if (STAGES[await stageOf(demo, 'appointments')].owner !== 'service') return
   const failed = await aroundTheGate(demo)
   if (failed !== '') return screen.bad('batch', `could not write around the gate: ${failed}`)
   await until(demo, 'the write round the gate', async () => (await rogueRows(demo)) > 0)
@@ -89,7 +89,7 @@ async function spoil(demo: Demo, name: SabotageName, on: Side): Promise<() => Pr
 async function owners(demo: Demo): Promise<{ appointments: Side; patients: Side }> {
   const { owner } = demo.databases
   const sideOf = async (slice: string, service: string): Promise<Side> => {
-    const { owner: side } = STAGES[(await stageOf(demo, slice)) as Stage]
+    const { owner: side } = STAGES[await stageOf(demo, slice)]
     return { side, url: side === 'legacy' ? owner.legacy : service }
   }
   return {
@@ -102,7 +102,7 @@ async function inMotion(demo: Demo): Promise<('appointments' | 'patients')[]> {
   const all = ['appointments', 'patients'] as const
   const moving: ('appointments' | 'patients')[] = []
   for (const slice of all) {
-    if (STAGES[(await stageOf(demo, slice)) as Stage].stream !== 'off') moving.push(slice)
+    if (STAGES[await stageOf(demo, slice)].stream !== 'off') moving.push(slice)
   }
   return moving
 }

@@ -56,7 +56,3 @@ export class Screen {
     this.#context.write(`${this.#live ? '\r\u001b[K' : ''}${text}\n`)
   }
 }
-
-export function figure(count: number): string {
-  return count.toLocaleString('en-US')
-}

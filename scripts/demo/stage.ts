@@ -7,6 +7,7 @@ import { must } from '../../model/errors.ts'
 import type { SliceReport } from '../../model/orders.ts'
 import { parseLsn } from '../../model/position.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
+import type { Stage } from '../../model/stage.ts'
 import { parseStream } from '../../model/stream.ts'
 import { connect } from '../../postgres/connection.ts'
 import type { Context } from '../context.ts'
@@ -40,6 +41,7 @@ export interface Enough {
 export class Stopped extends Error {}
 
 const LOOK_MS = 50
+const TOPICS = ['flip', 'step', 'stream', 'slice', 'verification'] as const
 
 /** Looks until it is so. Stops the story after `timeoutMs`, with what it waited for. */
 export async function until(
@@ -65,7 +67,7 @@ export async function soon(
   while (performance.now() < deadline) {
     context.signal.throwIfAborted()
     if (await test()) return true
-    await opened.ear.heard(['flip', 'stream', 'slice', 'verification'], LOOK_MS, context.signal)
+    await opened.ear.heard(TOPICS, LOOK_MS, context.signal)
   }
   return false
 }
@@ -94,8 +96,7 @@ export function halt({ screen }: Demo, { slice, to, error }: FlipRow): never {
   throw new Stopped(code)
 }
 
-/** Is the slice that far? In the order of the stages. */
-export async function stageOf(demo: Demo, name: string): Promise<string> {
+export async function stageOf(demo: Demo, name: string): Promise<Stage> {
   return (await findSlice(demo.opened, name)).fact.stage
 }
 

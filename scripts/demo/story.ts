@@ -1,16 +1,17 @@
 /** The story: a slice moves under live traffic, comes back, moves again; another follows; a batch job meets the gates. */
 import { readFlips, type FlipRow } from '../../control/store/flips.ts'
 import { readRefused } from '../../control/store/findings.ts'
+import { streamsOf } from '../../control/slice-streams.ts'
 import { readStreams } from '../../control/store/streams.ts'
 import type { Slice as LoadSlice } from '../../examples/clinic/load/pause-window.ts'
 import { must } from '../../model/errors.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
 import { STAGE_NAMES } from '../../model/stage.ts'
+import { countText } from '../amounts.ts'
 import { findSlice } from '../control-store.ts'
 import { percentText, stepsText } from '../flip-text.ts'
 import { inStepNow } from '../in-step.ts'
 import { startBatch } from './batch.ts'
-import { figure } from './screen.ts'
 import {
   counted,
   type Demo,
@@ -57,9 +58,7 @@ async function traffic(demo: Demo): Promise<void> {
 }
 
 async function before(demo: Demo, name: string, stage: WantedStage): Promise<boolean> {
-  return (
-    STAGE_NAMES.indexOf((await stageOf(demo, name)) as WantedStage) < STAGE_NAMES.indexOf(stage)
-  )
+  return STAGE_NAMES.indexOf(await stageOf(demo, name)) < STAGE_NAMES.indexOf(stage)
 }
 
 export async function toCanary(demo: Demo, name: string): Promise<void> {
@@ -70,11 +69,15 @@ export async function toCanary(demo: Demo, name: string): Promise<void> {
     const began = performance.now()
     await mustFlip(demo, name, 'sync')
     const { services } = opened.wiring.project.banyan
-    const streams = async () => inStepNow(slice, await readStreams(opened.store), services)
+    const streams = async () =>
+      inStepNow(streamsOf(slice, await readStreams(opened.store), services))
     await until(demo, `copying ${name}`, async () => (await streams()) !== undefined, 60_000)
     const { rows, lagMs } = must(await streams(), 'streams in step')
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
-    screen.ok('sync', `${name}: ${figure(rows)} rows in ${seconds} s, lag ${Math.round(lagMs)} ms`)
+    screen.ok(
+      'sync',
+      `${name}: ${countText(rows)} rows in ${seconds} s, lag ${Math.round(lagMs)} ms`,
+    )
   }
   if (await before(demo, name, 'shadow')) {
     await mustFlip(demo, name, 'shadow')
@@ -82,7 +85,7 @@ export async function toCanary(demo: Demo, name: string): Promise<void> {
     const compared = async () => (await seen()) >= demo.enough.compared
     await soon(demo, `comparing answers of ${service}`, compared, ENOUGH_MS)
     const { shadow, examples } = await counted(demo, name)
-    const text = `${figure(shadow.compared)} answers of ${service} compared, ${figure(shadow.different)} different`
+    const text = `${countText(shadow.compared)} answers of ${service} compared, ${countText(shadow.different)} different`
     if (shadow.compared > 0 && shadow.different === 0) screen.ok('shadow', text)
     else {
       const where = examples.map(each => `${each.route} ${each.path} ${each.kind}`)
@@ -97,13 +100,13 @@ export async function toCanary(demo: Demo, name: string): Promise<void> {
     await soon(demo, `reads by ${service}`, enough, ENOUGH_MS)
     const { stale } = await demo.load.report()
     const percent = percentText(slice.canary.percent)
-    const text = `${percent} of the keys: ${figure(await reads())} reads by ${service}, ${stale} stale`
+    const text = `${percent} of the keys: ${countText(await reads())} reads by ${service}, ${stale} stale`
     if (stale === 0) screen.ok('canary', text)
     else screen.bad('canary', text)
   }
   if (await before(demo, name, 'moved')) {
     const { rows, differences, ms } = await verify(demo, name)
-    const text = `${figure(rows)} rows of ${name}, ${figure(differences)} different, ${(ms / 1000).toFixed(1)} s`
+    const text = `${countText(rows)} rows of ${name}, ${countText(differences)} different, ${(ms / 1000).toFixed(1)} s`
     if (differences === 0) screen.ok('verify', text)
     else screen.bad('verify', text)
   }
@@ -233,9 +236,9 @@ async function comeBack(demo: Demo): Promise<void> {
   }
   const writes = (await load.report()).told.ok - before
   const { rows, differences } = await verify(demo, 'appointments')
-  const text = `${figure(writes)} writes since the move are in the monolith: ${figure(rows)} rows equal`
+  const text = `${countText(writes)} writes since the move are in the monolith: ${countText(rows)} rows equal`
   if (differences === 0) screen.ok('back', text)
-  else screen.bad('back', `${figure(differences)} of ${figure(rows)} rows differ`)
+  else screen.bad('back', `${countText(differences)} of ${countText(rows)} rows differ`)
 }
 
 /** Forward again, while the nightly job has a transaction open: its rows must arrive. */

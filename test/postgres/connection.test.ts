@@ -211,7 +211,7 @@ void t.test('each way not to get in has its code, and none tells the password', 
   ]
   for (const [address, code] of cases) {
     const error: unknown = await connect({ url: address, applicationName }).catch((e: unknown) => e)
-    t.match(error, { code, hint: /`banyan doctor`$/ }, code)
+    t.match(error, { code, hint: /`banyan doctor <slice>`$/ }, code)
     if (code === 'DATABASE_MISSING') continue
     t.notMatch(
       inspect(error, { depth: 10, showHidden: true }),

@@ -1,5 +1,6 @@
 /** The command as people call it: a process, its words and its exit codes. */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -103,3 +104,12 @@ void t.test(
     t.match(JSON.parse(json.out), { error: { code: 'CONFIG_MISSING', exit: 2 } })
   },
 )
+
+void t.test('a reader that has had enough is no error', async t => {
+  const child = spawn(process.execPath, [COMMAND, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.destroy()
+  let said = ''
+  child.stderr.on('data', chunk => (said += String(chunk)))
+  const [exit] = (await once(child, 'close')) as [number]
+  t.same({ exit, said }, { exit: 0, said: '' })
+})

@@ -10,6 +10,7 @@ import { openSource } from '../../model/source.ts'
 import { type Context, contextOf, fail, FilesInvalid, problemText } from '../../scripts/context.ts'
 import { testContext } from '../support/clinic.ts'
 import { query, testCluster } from '../support/cluster.ts'
+import { flat } from '../support/screen.ts'
 
 const CONTEXT = join(import.meta.dirname, '../../scripts/context.js')
 
@@ -73,18 +74,18 @@ const failed = (error: unknown, options: { json?: boolean } = {}) => {
 
 void t.test('an error has a code, what to do next, and its own exit code', async t => {
   const error = new BanyanError(CONTROL_ERRORS.FILE_ELSEWHERE, ['/srv/banyan.yaml', 'db1'])
-  t.same(failed(error), {
-    exit: 5,
-    text: `✖ FILE_ELSEWHERE  ${error.message}\n  ${error.hint}\n`,
-  })
+  const { exit, text } = failed(error)
+  t.equal(exit, 5)
+  t.equal(flat(text), `✖ FILE_ELSEWHERE  ${error.message} ${error.hint}\n`)
+  for (const line of text.split('\n')) t.ok(line.length <= 80, line)
   const json = failed(error, { json: true })
   t.equal(json.exit, 5)
   t.same(JSON.parse(json.text), {
     error: { code: 'FILE_ELSEWHERE', message: error.message, hint: error.hint, exit: 5 },
   })
   t.equal(
-    problemText({ color: true }, { code: 'A', message: 'b', hint: 'c' }),
-    '\u001b[31m✖\u001b[39m \u001b[31mA\u001b[39m  b\n  \u001b[36mc\u001b[39m\n',
+    problemText({ color: true, columns: 80 }, { code: 'A', message: 'b', hint: 'c' }),
+    '\u001b[31m✖\u001b[39m \u001b[31mA\u001b[39m  b\n\u001b[36m  c\u001b[39m\n',
   )
 })
 
@@ -116,7 +117,7 @@ void t.test('what a database throws is explained, and nothing of a row is in it'
     (error: Error) => error,
   )
   const { exit, text } = failed(twice)
-  t.match(text, /^✖ STATEMENT_FAILED .*SQLSTATE 23505.*patients_email_key/)
+  t.match(flat(text), /^✖ STATEMENT_FAILED .*SQLSTATE 23505.*patients_email_key/)
   t.notMatch(text, /ann|Error:|\.js:/)
   t.equal(exit, 5)
 })
@@ -124,7 +125,7 @@ void t.test('what a database throws is explained, and nothing of a row is in it'
 void t.test('a defect of ours shows no stack, unless it is asked for', async t => {
   const { exit, text } = failed(new TypeError('x is not a function'))
   t.equal(exit, 4)
-  t.match(text, /^✖ UNEXPECTED {2}x is not a function\n {2}this is a defect: .*BANYAN_DEBUG=1\n$/)
+  t.match(flat(text), /^✖ UNEXPECTED {2}x is not a function this is a defect: .*BANYAN_DEBUG=1\n$/)
   process.env['BANYAN_DEBUG'] = '1'
   t.teardown(() => delete process.env['BANYAN_DEBUG'])
   t.match(failed(new TypeError('x is not a function')).text, /context\.test\.[jt]s:\d+/)

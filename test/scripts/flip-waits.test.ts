@@ -3,6 +3,7 @@ import { must } from '../../model/errors.ts'
 import { runFlip } from '../../scripts/flip.ts'
 import { commandsOn, type Said } from '../support/commands.ts'
 import { until } from '../support/flipping.ts'
+import { flat } from '../support/screen.ts'
 
 void t.test('two at once, and one that stops waiting', async t => {
   const commands = await commandsOn(t)
@@ -20,8 +21,8 @@ void t.test('two at once, and one that stops waiting', async t => {
   t.equal(first.exit, 3)
   const actor = must((await commands.flips())[0], 'the flip').actor
   t.match(
-    first.text,
-    `✖ FLIP_IN_PROGRESS  "visits" is on its way to sync already, asked for by ${actor}\n`,
+    flat(first.text),
+    `✖ FLIP_IN_PROGRESS  "visits" is on its way to sync already, asked for by ${actor} wait for it`,
   )
   t.match(await commands.text(), /^stage: sync$/m, 'the file of who won')
   const json = await flip('cleo@home', { json: true })

@@ -51,7 +51,12 @@ export interface MovingSlice {
 
 export async function movingSlice(
   t: Test,
-  options: { delayMs?: number; settings?: Readonly<Record<string, string>> } = {},
+  options: {
+    delayMs?: number
+    settings?: Readonly<Record<string, string>>
+    /** Lines of `limits:` in banyan.yaml. */
+    limits?: string
+  } = {},
 ): Promise<MovingSlice> {
   const stop = new AbortController()
   const { settings = {} } = options
@@ -95,6 +100,7 @@ export async function movingSlice(
       text: `version: 1
 legacy: { url: ${url}, database: env:A }
 services: { rooms: { url: ${url}, database: env:B, copies: [doctors] } }
+limits: { ${options.limits ?? ''} }
 `,
     },
     slices: [

@@ -109,3 +109,8 @@ export async function runScreen(
   }
   return { exit, text, lines }
 }
+
+/** A problem and its hint in one line, however wide the screen was. */
+export function flat(text: string): string {
+  return text.replace(/\n {2}(?! )/g, ' ')
+}
