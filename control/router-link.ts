@@ -48,6 +48,16 @@ export class RouterLink implements RouterControl, AsyncDisposable {
     }
   }
 
+  /** Resolves once there are orders at all, or the signal aborts: before that nobody knows where a request goes. */
+  async ready(signal: AbortSignal): Promise<void> {
+    const { store, ear } = this.#options
+    while (!signal.aborted) {
+      const heard = ear.heard(['orders'], LOOK_MS, signal)
+      if (await readOrders(store).catch(() => undefined)) return
+      await heard
+    }
+  }
+
   async ack(ack: RouterAck): Promise<void> {
     await ackRouter(this.#options.store, this.#identity(), ack)
   }

@@ -28,6 +28,9 @@ export async function runRouter(context: Context, { log, ready }: PartOptions): 
   try {
     const freshness = new StreamFreshness(store, legacy)
     const identityKey = await keepIdentityKey(store, newIdentityKey)
+    // A port that answers 503 to everything would be sent clients by whatever balances the load.
+    await link.ready(context.signal)
+    if (context.signal.aborted) return
     const listen = listenOf(wiring.project.banyan.router.listen)
     await using router = await openRouter({ control: link, freshness, identityKey, log, listen })
     address = router.address.url

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { controlMigrations } from '../../migrations/control/control.ts'
 import { migrateUp } from '../../migrations/runner.ts'
 import { buildOrders } from '../../control/orders.ts'
+import { RouterLink } from '../../control/router-link.ts'
 import { storeOrders } from '../../control/store/orders.ts'
 import { readSlices, setStage, wantSlices } from '../../control/store/slices.ts'
 import { transact } from '../../control/store/store.ts'
@@ -209,6 +210,17 @@ void t.test('with a control database', async t => {
       watermark: '0/10',
     })
   const path = '/api/appointments/17'
+
+  await t.test('a router is ready once there are orders, and not before', async t => {
+    const { ear } = opened
+    await using link = new RouterLink({ store, ear, address: () => 'here' })
+    let ready = false
+    const waiting = link.ready(new AbortController().signal).then(() => (ready = true))
+    await store.pool.query('SELECT 1')
+    t.equal(ready, false)
+    await at('legacy')
+    await waiting
+  })
 
   await t.test('shadow: legacy answers, and a copy is compared', async t => {
     await at('shadow')
