@@ -7,7 +7,7 @@ import { openStore } from '../control-store.ts'
 import { lagOf } from '../run.ts'
 import { startAll } from '../up.ts'
 import { openProject, openWiring } from '../wiring.ts'
-import { isSetUp, openDatabases, type Size, startApps } from './clinic.ts'
+import { type Databases, isSetUp, openDatabases, type Size, startApps } from './clinic.ts'
 import { startLoad } from './load.ts'
 import { choosePorts, type DemoPorts, writeProject } from './project.ts'
 import { Screen } from './screen.ts'
@@ -29,6 +29,10 @@ export interface EnvironmentWanted {
   readonly ports?: 'usual' | 'any'
   readonly lag?: string | undefined
   readonly sabotage?: string | undefined
+  /** postgresql.conf of both clusters, over ours. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Done when the databases run and the files are written, before anything else begins: for who puts something in between. */
+  readonly arrange?: (made: { folder: string; config: string; databases: Databases }) => Promise<void>
 }
 
 const STANDARD: Enough = { compared: 500, canaryReads: 400 }
@@ -56,10 +60,11 @@ export async function openEnvironment(
   const closers = new Closers()
   try {
     screen.doing(resumed ? 'starting PostgreSQL' : 'making three databases, and filling them')
-    const databases = await openDatabases(folder, wanted.size)
+    const databases = await openDatabases(folder, wanted.size, wanted.settings)
     closers.defer(() => databases[Symbol.asyncDispose]())
     const ports = await choosePorts(wanted.ports ?? 'usual')
     const config = await writeProject(folder, ports)
+    await wanted.arrange?.({ folder, config, databases })
     screen.doing('starting the monolith and its services')
     const apps = await startApps(folder, ports, databases)
     closers.defer(() => apps[Symbol.asyncDispose]())
