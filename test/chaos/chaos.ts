@@ -56,11 +56,11 @@ export async function chaos(options: {
   return failed
 }
 
-function lineOf({ plan, to, at, flip, recoveryMs, violations }: Outcome): string {
+function lineOf({ plan, to, at, flip, why, recoveryMs, violations }: Outcome): string {
   const { seed, victim, fault, step, releaseMs, downMs } = plan
   const what = `seed ${seed}: ${victim} ${fault} at ${at ?? step} (${Math.round(releaseMs)} ms, ${Math.round(downMs)} ms)`
   if (violations.length > 0) return `✖ ${what} → ${to}: ${violations.join('; ')}`
-  if (at === undefined) return `– ${what}: missed`
+  if (at === undefined) return `– ${what}: missed, the flip was ${flip ?? 'open'}: ${why ?? ''}`
   return `✔ ${what} → ${to}: ${flip}, recovered in ${(recoveryMs / 1000).toFixed(1)} s`
 }
 

@@ -21,6 +21,8 @@ import { SLICE, type World } from './world.ts'
 /** Whatever happens ends within this, or the run has failed. */
 const PATIENCE_MS = 60_000
 const LOOK_MS = 50
+const REFUSED_MS = 15_000
+const AGAIN_MS = 500
 
 export interface Outcome {
   readonly plan: Plan
@@ -28,13 +30,25 @@ export interface Outcome {
   /** Where the fault really lay; undefined: the flip was over, so it was no run. */
   readonly at: Moment | undefined
   readonly flip: FlipRow['outcome']
+  /** Why it was undone. */
+  readonly why?: string | undefined
   /** From the fault until the flip had ended and clients' writes were acknowledged again. ms */
   readonly recoveryMs: number
   readonly commits: number
   readonly violations: readonly string[]
 }
 
+/** A flip may be refused for what the last fault left behind and nobody has noticed yet; not for longer. */
 export async function runOne(world: World, plan: Plan): Promise<Outcome> {
+  const until = performance.now() + REFUSED_MS
+  for (;;) {
+    const outcome = await attempt(world, plan)
+    if (outcome.flip !== 'refused' || performance.now() > until) return outcome
+    await pause(AGAIN_MS)
+  }
+}
+
+async function attempt(world: World, plan: Plan): Promise<Outcome> {
   const { store, lever, demo } = world
   const to = await ready(world)
   const from = to === 'moved' ? 'canary' : 'moved'
@@ -48,7 +62,12 @@ export async function runOne(world: World, plan: Plan): Promise<Outcome> {
     must((await readFlips(store, { id, limit: 1 }))[0], 'the flip')
   const over = async (): Promise<boolean> => (await flip()).endedAtMs !== null
   try {
-    if (!(await lever.waiting(over))) return { ...nothing, violations: [] }
+    if (!(await lever.waiting(over))) {
+      const { outcome, error } = await flip()
+      const why = error?.blockers?.map(each => `${each.code} ${each.message}`).join(', ')
+      const refused = outcome === 'refused' ? [`L5 the flip is refused: ${why}`] : []
+      return { ...nothing, flip: outcome, why: error?.message, violations: refused }
+    }
     const part =
       plan.victim === 'controller'
         ? await world.leader()
@@ -87,7 +106,16 @@ export async function runOne(world: World, plan: Plan): Promise<Outcome> {
       (error: unknown) => ({ violations: [`L4 ${String(error)}`], commits: 0 }),
     )
     violations.push(...judged.violations)
-    return { plan, to, at, flip: row.outcome, recoveryMs, commits: judged.commits, violations }
+    return {
+      plan,
+      to,
+      at,
+      flip: row.outcome,
+      why: row.error?.message,
+      recoveryMs,
+      commits: judged.commits,
+      violations,
+    }
   } finally {
     lever.release()
   }

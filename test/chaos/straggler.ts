@@ -63,6 +63,7 @@ async function come(watch: pg.Client, writers: readonly pg.Client[], table: stri
     )
     return rowCount !== 0
   })
+  let fenced: Promise<void> | undefined
   await Promise.all(
     writers.map(async (client, n) => {
       await client.query('BEGIN')
@@ -76,7 +77,7 @@ async function come(watch: pg.Client, writers: readonly pg.Client[], table: stri
           () => false,
         )
       // It passed the gate: it ends when the fence is there.
-      if (wrote) await soon(async () => (await fences()) !== before)
+      if (wrote) await (fenced ??= soon(async () => (await fences()) !== before))
       await client.query(wrote ? 'COMMIT' : 'ROLLBACK')
     }),
   )
