@@ -88,9 +88,10 @@ async function held(session: pg.Client, lost: AbortController, configPath: strin
  * decided before it stood still is no order any more.
  */
 export async function mustLead(client: pg.ClientBase, { holder }: Pick<Lease, 'holder'>) {
-  const { rows } = await client.query('SELECT 1 FROM banyan.controller WHERE holder = $1 FOR SHARE', [
-    holder,
-  ])
+  const { rows } = await client.query(
+    'SELECT 1 FROM banyan.controller WHERE holder = $1 FOR SHARE',
+    [holder],
+  )
   if (rows.length === 0) throw new BanyanError(CONTROL_ERRORS.LEASE_LOST)
 }
 

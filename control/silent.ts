@@ -1,7 +1,6 @@
 /** Advisory locks that stand for a whole process: whoever holds one speaks in its session, and one that doesn't is ended. */
 import type pg from 'pg'
 import { cut } from '../postgres/connection.ts'
-import { sqlState } from '../postgres/explain.ts'
 
 /** How often a holder speaks. */
 const BEAT_MS = 500
@@ -59,7 +58,7 @@ export async function endSilent(session: pg.ClientBase, lock: AdvisoryLock): Pro
       [lock.classId, lock.objId ?? null],
     )
     .catch((error: unknown) => {
-      if (sqlState(error) === '42501') return { rowCount: 0 }
+      if ((error as { code?: unknown }).code === '42501') return { rowCount: 0 }
       throw error
     })
   return (rowCount ?? 0) > 0
