@@ -1,5 +1,5 @@
 /** The decision, and the only writer of stages: reads files (intent), obeys requests and brakes, writes facts. */
-import { BanyanError } from '../model/errors.ts'
+import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { LoadedProject, Slice } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
@@ -53,13 +53,21 @@ export async function runController(options: ControllerOptions): Promise<boolean
   })
   if (!lease) return false
   await using _lease = lease
-  const signal = AbortSignal.any([options.signal, lease.lost])
+  const over = new AbortController()
+  const signal = AbortSignal.any([options.signal, lease.lost, over.signal])
   const gone = await lost(options.wiring)
   if (gone.length > 0) throw new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [gone.join(', ')])
   let wiring = options.wiring
-  const publisher = new Publisher(options.store, () => wiring.project)
+  const publisher = new Publisher({ store: options.store, lease, project: () => wiring.project })
   await using databases = new Databases(() => wiring)
   const running = new Map<string, Promise<void>>()
+  // Whatever ends it: nothing of this lease goes on behind its successor's back.
+  await using _running = {
+    async [Symbol.asyncDispose]() {
+      over.abort()
+      await Promise.allSettled(running.values())
+    },
+  }
   await append(options.store.pool, { actor: 'controller', slice: null, kind: 'controller started' })
   await wantSlices(options.store, wantedOf(wiring.project))
   let unsettled = await settle(wiring.project.slices)
@@ -93,7 +101,6 @@ export async function runController(options: ControllerOptions): Promise<boolean
     if (running.size === 0 && more === 0 && options.untilIdle?.()) break
     await heard
   }
-  await Promise.allSettled(running.values())
   return true
 
   async function lost({ project }: Wiring): Promise<string[]> {
@@ -104,6 +111,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
   async function settle(slices: readonly Slice[]): Promise<Map<string, unknown>> {
     const context = {
       store: options.store,
+      lease: must(lease, 'the lease'),
       databases,
       publisher,
       headroom: wiring.project.banyan.limits.sequenceHeadroom,

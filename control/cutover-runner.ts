@@ -12,6 +12,7 @@ import { settle, type Settlement } from '../postgres/settle.ts'
 import type { CutoverRun, OrdersPort } from './cutover-run.ts'
 import { STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
+import { isLeaseLost } from './lease.ts'
 import { type SequenceRow, sequenceStarts } from './sequences.ts'
 import { beginStep, startFlip } from './store/flips.ts'
 import type { Ear, Store } from './store/store.ts'
@@ -50,7 +51,7 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
     } catch (error) {
       await done(run.now() - started, { failed: codeOf(error) })
       if (step.undo === 'forward only') {
-        if (step.step !== 'publish') throw error
+        if (step.step !== 'publish' || isLeaseLost(error)) throw error
         continue // The new owner is open: a late router meets the gate, and is named in `status`.
       }
       const verdict =

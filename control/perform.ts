@@ -11,6 +11,7 @@ import { acknowledged } from './cutover-steps.ts'
 import { type Databases, setupSession } from './databases.ts'
 import { decideFlip } from './flip.ts'
 import { gatherFacts } from './gather.ts'
+import { isLeaseLost } from './lease.ts'
 import { installSlice } from './install.ts'
 import { loosen, restoreKeys } from './loosen.ts'
 import type { Publisher } from './publisher.ts'
@@ -54,6 +55,8 @@ export async function performFlip(
     return 'done'
   } catch (error) {
     if (error instanceof Unsettled) throw error.cause
+    // Its successor ends it.
+    if (isLeaseLost(error)) throw error
     await endFlip(context.store, flip.id, 'undone', asFlipError(error))
     return 'undone'
   }

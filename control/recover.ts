@@ -6,6 +6,7 @@ import { readGate, setGate } from '../postgres/gate.ts'
 import { settle, type Settled } from '../postgres/settle.ts'
 import { nextEpoch, settlementOf } from './cutover-runner.ts'
 import type { Databases, SliceSessions } from './databases.ts'
+import { type Lease, mustLead } from './lease.ts'
 import type { Publisher } from './publisher.ts'
 import { endFlip, type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
@@ -14,6 +15,7 @@ import { type Store, transact } from './store/store.ts'
 
 export interface RecoverOptions {
   readonly store: Store
+  readonly lease: Pick<Lease, 'holder'>
   readonly databases: Databases
   readonly publisher: Publisher
   readonly headroom: number
@@ -85,7 +87,7 @@ async function closedEpoch(
 }
 
 async function record(
-  { store }: RecoverOptions,
+  { store, lease }: RecoverOptions,
   slice: Slice,
   fact: SliceFact,
   flip: FlipRow | undefined,
@@ -94,6 +96,7 @@ async function record(
 ): Promise<void> {
   const promoted = settled.verdict === 'PROMOTED'
   await transact(store, ['slice'], async client => {
+    await mustLead(client, lease)
     if (promoted && flip)
       await setStage(client, slice.name, { stage: flip.to, percent: flip.percent, epoch })
     else await setStage(client, slice.name, { stage: fact.stage, percent: fact.percent, epoch })

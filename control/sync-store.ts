@@ -8,28 +8,50 @@ import type { Cascade } from '../sync/apply/table.ts'
 import type { StreamProgress } from '../sync/ports.ts'
 import type { SyncStore } from '../sync/store.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { endSilent, speak } from './silent.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
+import { append } from './store/journal.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
-import { claimStream, forgetStream, readStreams, updateStream } from './store/streams.ts'
+import {
+  CLAIM_CLASS,
+  claimStream,
+  forgetStream,
+  readStreams,
+  updateStream,
+} from './store/streams.ts'
 import { endVerification, openVerifications, outdateVerifications } from './store/verifications.ts'
 import type pg from 'pg'
 
 /** Progress is written this often for each stream: routers and `status` read it. */
 const PROGRESS_MS = 40
+/** How often a worker that waits for claims looks whether their holder is silent. */
+const SILENT_LOOK_MS = 1_000
+const SILENT_ENDED = 'silent worker ended'
+/** After this long the databases have ended the sessions of a worker that stands still by themselves (wal_sender_timeout). */
+const LEFT_OPEN_MS = 90_000
 
 export function createSyncStore(store: Store, wiring: Wiring): SyncStore & AsyncDisposable {
   let claims: Promise<pg.Client> | undefined
   const pending = new Map<string, NodeJS.Timeout | true>()
   const latest = new Map<string, StreamProgress>()
   const session = (): Promise<pg.Client> => {
-    claims ??= connect({
-      url: store.url,
-      applicationName: 'banyan sync',
-      onLost: () => (claims = undefined),
-    })
-    claims.catch(() => (claims = undefined))
-    return claims
+    if (claims) return claims
+    const lost = (): void => void (claims === opened && (claims = undefined))
+    const opened = connect({ url: store.url, applicationName: 'banyan sync', onLost: lost })
+    opened.then(client => speak(client, lost), lost)
+    claims = opened
+    return opened
+  }
+  let lookedAt = 0
+  const claim = async (stream: string): Promise<boolean> => {
+    const client = await session()
+    if (await claimStream(client, stream)) return true
+    if (performance.now() - lookedAt < SILENT_LOOK_MS) return false
+    lookedAt = performance.now()
+    if (await endSilent(client, { classId: CLAIM_CLASS }))
+      await append(client, { actor: 'worker', slice: null, kind: SILENT_ENDED })
+    return false
   }
   const write = (stream: string, slice: string | null): void => {
     const progress = latest.get(stream)
@@ -57,7 +79,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     async stages() {
       return new Map((await readSlices(store.pool)).map(slice => [slice.name, slice.stage]))
     },
-    claim: async stream => claimStream(await session(), stream),
+    claim,
+    predecessorSilent: () => endedSilent(store),
     state: (stream, slice, state, detail = {}) =>
       updateStream(store, stream, slice, {
         state,
@@ -92,6 +115,15 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       await (await claims?.catch(() => undefined))?.end()
     },
   }
+}
+
+/** By whichever worker: another one may have got the stream. */
+async function endedSilent(store: Store): Promise<boolean> {
+  const { rowCount } = await store.pool.query(
+    `SELECT 1 FROM banyan.journal WHERE kind = $1 AND at > clock_timestamp() - $2 * interval '1 ms' LIMIT 1`,
+    [SILENT_ENDED, LEFT_OPEN_MS],
+  )
+  return (rowCount ?? 0) > 0
 }
 
 /** Keys whose child the stream doesn't carry: what they did on delete, apply does in their place. */

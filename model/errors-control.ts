@@ -14,6 +14,13 @@ export const CONTROL_ERRORS = defineErrors({
     status: 409,
     exit: 3,
   },
+  LEASE_LOST: {
+    message: 'another controller has taken the place of this one',
+    hint: 'it stands by and nothing is needed; who works now: banyan status',
+    status: 409,
+    exit: 4,
+    retry: true,
+  },
   FLIP_UNDONE: {
     message: '"%s" stays at %s: %s',
     hint: 'the flip was undone, no write was lost; see `banyan journal %1`, then run it again',

@@ -1,5 +1,6 @@
 /** The control database as commands use it: opened, looked at, closed. It works while controller and routers are dead. */
 import { wantedOf } from '../control/reconcile.ts'
+import { HOLDER_SILENT_MS } from '../control/silent.ts'
 import { Ear, type Store } from '../control/store/store.ts'
 import { readSlices, wantSlices, type SliceFact } from '../control/store/slices.ts'
 import { controlMigrations } from '../migrations/control/control.ts'
@@ -22,7 +23,9 @@ export interface Opened {
 
 /** A store and an ear of this process. Connects when first used. */
 export function openStore(url: string): { store: Store; ear: Ear } & AsyncDisposable {
-  const store = { url, pool: pool({ url, applicationName: 'banyan', max: 8 }) }
+  // Whoever stands still in a transaction would keep its successor waiting.
+  const timeouts = { idleInTransactionMs: HOLDER_SILENT_MS }
+  const store = { url, pool: pool({ url, applicationName: 'banyan', max: 8, timeouts }) }
   const ear = new Ear(url)
   return {
     store,

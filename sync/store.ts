@@ -15,6 +15,8 @@ export interface SyncStore {
   stages(): Promise<ReadonlyMap<string, Stage>>
   /** True while this worker is the stream's only one. Standbys ask again. */
   claim(stream: string): Promise<boolean>
+  /** True where a worker that stood still was ended a moment ago: what it had open is in the way of its successors. */
+  predecessorSilent(): Promise<boolean>
   state(
     stream: string,
     slice: string | null,

@@ -21,6 +21,7 @@ import { acceptFingerprint, readGate } from '../postgres/gate.ts'
 import { createSlot, dropSlot } from '../postgres/slot.ts'
 import { switchCensus } from './census-switch.ts'
 import type { StreamTask } from './plan.ts'
+import { endPredecessor } from './predecessor.ts'
 import { copySlice } from './snapshot/copy-slice.ts'
 import type { SyncStore } from './store.ts'
 import { verificationSlot } from './verify/slice.ts'
@@ -130,6 +131,7 @@ export async function endStream(
   const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
   const slot = slotOf(task.stream)
   const url = sides.source.capture
+  if (await context.store.predecessorSilent()) await endPredecessor(task.stream, sides, stop)
   await dropSlot({ url, slot, signal: stop })
   // A worker that is killed in a verification leaves it.
   await dropSlot({ url, slot: verificationSlot(slot), signal: stop })

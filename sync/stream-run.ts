@@ -19,6 +19,7 @@ import { type AppliedTable, replacedColumns } from './apply/table.ts'
 import { Writer } from './apply/writer.ts'
 import { switchCensus } from './census-switch.ts'
 import type { StreamTask } from './plan.ts'
+import { endPredecessor } from './predecessor.ts'
 import { beginStream, mappingsOf, sidesOf } from './stream-begin.ts'
 import { slotFree } from './slot-free.ts'
 import type { SyncStore } from './store.ts'
@@ -54,6 +55,7 @@ export async function runStream(
   const { store, wiring } = context
   const name = formatStream(task.stream)
   const sides = sidesOf(task, wiring)
+  if (await store.predecessorSilent()) await endPredecessor(task.stream, sides, signal)
   await using opened = new Closers()
   const session = async (url: string, options: { pipeline?: boolean } = {}) => {
     const client = await connect({

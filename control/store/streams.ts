@@ -69,7 +69,7 @@ export async function forgetStream(store: Store, name: string): Promise<void> {
 }
 
 /** First key of the advisory locks that make a worker the only one of a stream ("BNYS"). */
-const CLAIM_CLASS = 0x424e5953
+export const CLAIM_CLASS = 0x424e5953
 
 /** True if this session now is (or was) the stream's only worker; it stays so until the session ends. */
 export async function claimStream(session: pg.ClientBase, name: string): Promise<boolean> {

@@ -90,6 +90,7 @@ function memoryStore() {
   const store: SyncStore = {
     stages: async () => new Map(),
     claim: async () => true,
+    predecessorSilent: async () => false,
     state: async (_stream, _slice, state) => {
       if (state === 'streaming') heard()
     },

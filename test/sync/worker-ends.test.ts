@@ -32,6 +32,7 @@ await t.test('one stream that can not be ended keeps no other', async t => {
         ['visits', 'legacy'],
       ]),
     claim: async () => true,
+    predecessorSilent: async () => false,
     known: async () => [...known],
     forget: async name => void known.delete(name),
   }
