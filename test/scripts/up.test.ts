@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { freePort } from '../../scripts/demo/ports.ts'
+import { dataRoot } from '../support/data-root.ts'
 
 // As from a shell: no hooks of the runner, and not by way of npm, which changes the commands that are proposed.
 const CLEAN = Object.fromEntries(
@@ -54,13 +55,13 @@ async function project(t: Test): Promise<{ config: string; facade: number; folde
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())
   // Not under the project: PostgreSQL's user may have no way there.
-  const folder = await mkdtemp('/var/tmp/banyan-test-up-')
+  const folder = await mkdtemp(join(await dataRoot(), 'banyan-test-up-'))
   t.teardown(async () => {
     // Where the server's user can't reach the folder, the data lie elsewhere.
     const moved = await readFile(join(folder, '.banyan/control/moved-to'), 'utf8').catch(() => '')
-    for (const each of [folder, moved.trim()]) {
-      if (each.startsWith('/var/tmp/banyan-')) await rm(each, { recursive: true, force: true })
-    }
+    await rm(folder, { recursive: true, force: true })
+    if (moved.startsWith('/var/tmp/banyan-'))
+      await rm(moved.trim(), { recursive: true, force: true })
   })
   const facade = await freePort(0)
   const config = join(folder, 'banyan.yaml')

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import type { Context } from '../../scripts/context.ts'
 import { type Environment, openEnvironment } from '../../scripts/demo/environment.ts'
 import type { EnvironmentWanted } from '../../scripts/demo/environment.ts'
+import { dataRoot } from './data-root.ts'
 
 export interface TestContext extends Context {
   /** All that was printed. */
@@ -28,7 +29,7 @@ export async function clinic(
   wanted: Partial<Omit<EnvironmentWanted, 'folder'>> = {},
 ): Promise<{ environment: Environment; context: TestContext }> {
   // Not under the project: PostgreSQL's user may have no way there.
-  const folder = await mkdtemp('/var/tmp/banyan-test-clinic-')
+  const folder = await mkdtemp(join(await dataRoot(), 'banyan-test-clinic-'))
   const context = testContext(join(folder, 'banyan.yaml'))
   const environment = await openEnvironment(context, {
     folder,

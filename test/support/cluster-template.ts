@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findBinaries, type Binaries } from '../../postgres/binaries.ts'
 import { startCluster } from '../../postgres/embedded.ts'
+import { DATA_ROOTS, dataRoot } from './data-root.ts'
 
 const run = promisify(execFile)
-const ROOT = '/var/tmp'
+/** Stays from one run to the next. */
+const TEMPLATES = '/var/tmp'
 /** Grows when what is in the template changes. */
 const TEMPLATE = 1
 const FORGOTTEN_AFTER_MS = 15 * 60_000
@@ -27,7 +29,7 @@ export async function copyTemplate(): Promise<string> {
   swept ??= sweep()
   await swept
   const template = await makeTemplate(await testBinaries())
-  const folder = join(ROOT, `banyan-test-${process.pid}-${randomUUID().slice(0, 8)}`)
+  const folder = join(await dataRoot(), `banyan-test-${process.pid}-${randomUUID().slice(0, 8)}`)
   await run('cp', ['-a', template, folder])
   await renewIdentity(join(folder, 'pgdata'))
   return folder
@@ -35,7 +37,7 @@ export async function copyTemplate(): Promise<string> {
 
 async function makeTemplate(found: Binaries): Promise<string> {
   const name = `banyan-test-template-${found.version}-${process.getuid?.()}-${TEMPLATE}`
-  const template = join(ROOT, name)
+  const template = join(TEMPLATES, name)
   if (await stat(template).catch(() => null)) return template
   // One makes it, the others wait; a lock left by a killed process is taken over.
   const lock = `${template}.lock`
@@ -68,13 +70,15 @@ async function makeTemplate(found: Binaries): Promise<string> {
 
 /** Removes the folders of test processes that were killed before they could. */
 async function sweep(): Promise<void> {
-  for (const name of await readdir(ROOT)) {
-    const pid = Number(/^banyan-test-(\d+)-[0-9a-f]{8}$/.exec(name)?.[1])
-    if (!(pid > 0) || isAlive(pid)) continue
-    const folder = join(ROOT, name)
-    const mtimeMs = (await stat(folder).catch(() => null))?.mtimeMs ?? Date.now()
-    if (Date.now() - mtimeMs > FORGOTTEN_AFTER_MS)
-      await rm(folder, { recursive: true, force: true })
+  for (const root of DATA_ROOTS) {
+    for (const name of await readdir(root).catch(() => [])) {
+      const pid = Number(/^banyan-test-(\d+)-[0-9a-f]{8}$/.exec(name)?.[1])
+      if (!(pid > 0) || isAlive(pid)) continue
+      const folder = join(root, name)
+      const mtimeMs = (await stat(folder).catch(() => null))?.mtimeMs ?? Date.now()
+      if (Date.now() - mtimeMs > FORGOTTEN_AFTER_MS)
+        await rm(folder, { recursive: true, force: true })
+    }
   }
 }
 
