@@ -11,6 +11,8 @@ import { ackedBy, drainedBy } from './store/routers.ts'
 const FENCE_LOCK_TIMEOUT_MS = 50
 /** Writers must get through between two attempts. */
 const FENCE_PAUSE_MS = 200
+/** A transaction that has been open for so long is no request under way. */
+const OLD_WRITER_MS = 100
 /** How often the tables are looked at while they come to rest. */
 const QUIET_LOOK_MS = 5
 /** Evidence is pushed; this only bounds the wait should a notification be lost. */
@@ -18,7 +20,18 @@ const EVIDENCE_LOOK_MS = 50
 /** After the decision nothing is undone, but nobody waits for a dead router for ever. */
 const PUBLISH_MS = 5_000
 
+/** Nobody is held for a transaction that doesn't end: first it is waited for, as long as requests would be. */
 export async function hold(run: CutoverRun): Promise<void> {
+  const until = run.now() + run.budget.drainMs
+  for (;;) {
+    const old = await openWriters(run, OLD_WRITER_MS)
+    if (old.length === 0) break
+    if (run.now() >= until || run.signal.aborted) {
+      const details = [run.slice, run.budget.drainMs, old.join('; ')]
+      throw new BanyanError(CONTROL_ERRORS.NOT_QUIET, details)
+    }
+    await run.sleep(FENCE_PAUSE_MS, run.signal)
+  }
   run.startedAt = run.now()
   run.version = await run.orders.hold(run.slice, run.epoch, run.budget.holdMs)
 }
@@ -140,8 +153,8 @@ export async function acknowledged(
   }
 }
 
-function openWriters(run: CutoverRun): Promise<string[]> {
-  return gate.writersOf(oldOwner(run), run.slice, run.applyRoles[run.from])
+function openWriters(run: CutoverRun, openForMs = 0): Promise<string[]> {
+  return gate.writersOf(oldOwner(run), run.slice, run.applyRoles[run.from], openForMs)
 }
 
 interface EvidenceRow {

@@ -14,7 +14,7 @@ import type { Store } from './store/store.ts'
 const LEASE_KEY = 0x424e5943
 const LOOK_MS = 200
 /** Every so many looks, whether the holder is silent. */
-const SILENT_LOOKS = 5
+const SILENT_LOOKS = 2
 
 export interface Lease extends AsyncDisposable {
   readonly holder: string

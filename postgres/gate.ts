@@ -205,16 +205,23 @@ export async function fingerprintDifference(
   return rows[0]!.what
 }
 
-/** Sessions with an open transaction that has written to the slice's tables; looks without queueing for any lock. */
+/**
+ * Sessions with an open transaction that has written to the slice's tables, open for at least so many ms; looks without
+ * queueing for any lock.
+ */
 export async function writersOf(
   client: pg.ClientBase,
   slice: string,
   applyRole: string,
+  openForMs = 0,
 ): Promise<string[]> {
-  const rows = await ask<{ about: string }>(client, 'SELECT about FROM banyan.writers_of($1, $2)', [
-    slice,
-    applyRole,
-  ])
+  // A prepared transaction has no session, and is never young.
+  const rows = await ask<{ about: string }>(
+    client,
+    `SELECT w.about FROM banyan.writers_of($1, $2) w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+     WHERE w.pid IS NULL OR $3 = 0 OR a.xact_start < pg_catalog.clock_timestamp() - $3 * interval '1 ms'`,
+    [slice, applyRole, openForMs],
+  )
   return rows.map(row => row.about)
 }
 

@@ -18,6 +18,10 @@ export class Matrix {
     this.#load = report
   }
 
+  get runs(): number {
+    return this.#runs.length
+  }
+
   count(victim: Victim, step: Moment): number {
     return this.#cell(victim, step).length
   }

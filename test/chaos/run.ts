@@ -190,7 +190,10 @@ async function settled(world: World): Promise<void> {
     const wanted = project.slices
       .filter(({ name }) => name === SLICE || name === 'patients')
       .flatMap(slice => streamsOf(slice, streams, project.banyan.services))
-    const bad = wanted.find(each => each.state !== 'streaming' || (each.silentMs ?? 9e9) > 1_000)
+    const bad = wanted.find(
+      each =>
+        each.state !== 'streaming' || (each.silentMs ?? 9e9) > 1_000 || (each.lagMs ?? 0) > 500,
+    )
     const open = await readFlips(store, { open: true, limit: 1 })
     const version = (await readOrders(store))?.version ?? 0
     const late = await ackedBy(store, version)

@@ -38,7 +38,7 @@ export const SABOTAGES: Readonly<Record<string, Sabotage>> = {
     edits: [
       {
         file: 'migrations/ownership.js',
-        find: /(CREATE FUNCTION banyan\.set_gate\([^$]*\$\$\nDECLARE\n {2}n int := banyan\.number_of\(slice_name\);\n)[^$]*END \$\$;/,
+        find: /(CREATE FUNCTION banyan\.set_gate\([^$]*\$\$\nDECLARE\n {2}n int := banyan\.number_of\(slice_name\);\n)[\s\S]*?END \$\$;/,
         replace:
           "$1BEGIN PERFORM pg_catalog.setval(pg_catalog.format('banyan.gate_%s', n)::pg_catalog.regclass, 2 * e + 1); END $$$$;",
       },
@@ -122,17 +122,28 @@ export function struck(sabotage: Sabotage | undefined, seed: number): Plan {
 }
 
 /** A copy of the compiled program in a folder beside it, with the edits. Throws where one doesn't fit any more. */
-export async function sabotaged(name: string, { edits }: Sabotage): Promise<string> {
-  const compiled = join(import.meta.dirname, '../..')
-  const folder = join(compiled, `../.build-sabotage-${name}-${process.pid}`)
+export async function sabotaged(name: string, sabotage: Sabotage): Promise<string> {
+  const wrong = await unfit(sabotage)
+  if (wrong.length > 0) throw new Error(`${name}: ${wrong.join(', ')}`)
+  const folder = join(COMPILED, `../.build-sabotage-${name}-${process.pid}`)
   await rm(folder, { recursive: true, force: true })
-  await cp(compiled, folder, { recursive: true })
-  for (const { file, find, replace } of edits) {
-    const path = join(folder, file)
-    const text = await readFile(path, 'utf8')
-    const places = text.match(new RegExp(find.source, `${find.flags}g`))?.length ?? 0
-    if (places !== 1) throw new Error(`${name}: ${places} places in ${file}, one was expected`)
-    await writeFile(path, text.replace(find, replace))
+  await cp(COMPILED, folder, { recursive: true })
+  for (const { file, find, replace } of sabotage.edits) {
+    const text = await readFile(join(folder, file), 'utf8')
+    await writeFile(join(folder, file), text.replace(find, replace))
   }
   return folder
+}
+
+const COMPILED = join(import.meta.dirname, '../..')
+
+/** Edits that don't have exactly one place; each in words. */
+export async function unfit({ edits }: Sabotage): Promise<string[]> {
+  const wrong: string[] = []
+  for (const { file, find } of edits) {
+    const text = await readFile(join(COMPILED, file), 'utf8')
+    const places = text.match(new RegExp(find.source, `${find.flags}g`))?.length ?? 0
+    if (places !== 1) wrong.push(`${places} places in ${file}`)
+  }
+  return wrong
 }

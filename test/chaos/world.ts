@@ -16,7 +16,7 @@ import { openStore, type Opened } from '../../scripts/control-store.ts'
 import type { Databases } from '../../scripts/demo/clinic.ts'
 import { openEnvironment } from '../../scripts/demo/environment.ts'
 import { secretFile } from '../../scripts/demo/project.ts'
-import { type Demo, mustFlip } from '../../scripts/demo/stage.ts'
+import { type Demo, flip, until } from '../../scripts/demo/stage.ts'
 import { toCanary } from '../../scripts/demo/story.ts'
 import { type Part, startPart } from '../../scripts/supervise.ts'
 import { watchCommits } from './evidence.ts'
@@ -122,7 +122,10 @@ export async function openWorld(seed: number, signal: AbortSignal): Promise<Worl
     const { store, ear, ...opened } = openStore(controlUrl)
     closers.defer(() => opened[Symbol.asyncDispose]())
     await toCanary(demo, 'patients')
-    await mustFlip(demo, 'patients', 'moved')
+    // On a busy machine a flip may take longer than it may.
+    await until(demo, 'patients moved', async () => {
+      return (await flip(demo, 'patients', 'moved')).outcome === 'done'
+    })
     await toCanary(demo, SLICE)
     const lever = await Lever.put({ control: controlUrl, legacy: demo.databases.superuser.legacy })
     closers.defer(() => lever[Symbol.asyncDispose]())

@@ -53,6 +53,10 @@ export async function verify(moving: MovingSlice) {
   const id = await requestVerification(moving.store, 'visits', 'tester')
   const read = async () => (await readVerification(moving.store, id))!
   await until(moving, 'verified', async () => (await read()).endedAtMs !== null)
+  // The stream stood still while rows were compared.
+  await until(moving, 'caught up', async () =>
+    (await readStreams(moving.store)).every(each => (each.lagMs ?? 0) < 500),
+  )
   return read()
 }
 
