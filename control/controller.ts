@@ -4,7 +4,6 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { LoadedProject, Slice } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
-import { readLoosened } from './crossing-facts.ts'
 import { Databases, setupSession } from './databases.ts'
 import { restoreKeys } from './loosen.ts'
 import { buildOrders } from './orders.ts'
@@ -118,7 +117,9 @@ export async function runController(options: ControllerOptions): Promise<boolean
 
   /** A predecessor that died may have left keys loose that nobody needs so. */
   async function keysHome(): Promise<void> {
-    if ((await readLoosened(options.store, 'legacy')).length === 0) return
+    // Where nothing ever moved, no role of ours may be there yet.
+    const facts = await readSlices(options.store.pool)
+    if (facts.every(fact => fact.stage === 'legacy' && fact.epoch === 0)) return
     await using setup = await setupSession(wiring.legacy.setup)
     await restoreKeys(options.store, setup.client, wiring.project)
   }

@@ -86,7 +86,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
         message: why,
         hint: `compare again: banyan verify ${slice}`,
       }),
-    cascades: (database, tables) => cascades(store, wiring, database, tables),
+    cascades: (database, tables) => cascades(wiring, database, tables),
     async [Symbol.asyncDispose]() {
       for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
       await (await claims?.catch(() => undefined))?.end()
@@ -96,7 +96,6 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
 
 /** Keys whose child the stream doesn't carry: what they did on delete, apply does in their place. */
 async function cascades(
-  store: Store,
   wiring: Wiring,
   database: string,
   tables: readonly string[],
@@ -106,7 +105,7 @@ async function cascades(
   const found = new Map<string, Cascade[]>()
   try {
     const keys = await readForeignKeys(client)
-    if (database === 'legacy') keys.push(...(await readLoosened(store, 'legacy')))
+    if (database === 'legacy') keys.push(...(await readLoosened(client)))
     for (const key of keys) {
       const parent = qualified(key.parentTable)
       const child = qualified(key.table)

@@ -223,7 +223,7 @@ async function crossingChecks(
   if (!session) return unknown(slice.name, [[what, []]])
   const wiring = { project, sources }
   const sideWrites = control?.sideWrites ?? new Map<string, number>()
-  const asked = { wiring, legacy: session, store: control?.store, sideWrites }
+  const asked = { wiring, legacy: session, sideWrites }
   const found = (await unansweredIn(asked, slice)).map(({ code, message, hint, ...at }) => {
     return { code, message: `${message} (${place(at.file, at)})`, hint }
   })
