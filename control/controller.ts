@@ -11,6 +11,7 @@ import { performFlip } from './perform.ts'
 import { Publisher } from './publisher.ts'
 import { lostSlices, reconcile, wantedOf } from './reconcile.ts'
 import { recover } from './recover.ts'
+import { mustRemember } from './remembered.ts'
 import { beat, takeLease } from './lease.ts'
 import { type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
@@ -42,7 +43,8 @@ const LOOK_MS = 1_000
 
 /**
  * Runs until the signal aborts. Returns false where another controller holds the lease and `standby` is off.
- * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion.
+ * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion, CONTROL_LOST where the control
+ * database has forgotten one: to routers every slice would be at legacy.
  */
 export async function runController(options: ControllerOptions): Promise<boolean> {
   const lease = await takeLease(options.store, {
@@ -55,6 +57,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
   const signal = AbortSignal.any([options.signal, lease.lost])
   const gone = await lost(options.wiring)
   if (gone.length > 0) throw new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [gone.join(', ')])
+  await mustRemember(options.store, options.wiring)
   let wiring = options.wiring
   const publisher = new Publisher(options.store, () => wiring.project)
   await using databases = new Databases(() => wiring)

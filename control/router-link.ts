@@ -18,6 +18,8 @@ export interface RouterLinkOptions {
   readonly ear: Ear
   /** Shown in `status`. */
   readonly address: () => string
+  /** What to begin with while the control database has no orders: it is new, or was lost. Undefined: nothing is known. */
+  readonly before?: () => Promise<Omit<Orders, 'version'> | undefined>
 }
 
 export class RouterLink implements RouterControl, AsyncDisposable {
@@ -39,13 +41,19 @@ export class RouterLink implements RouterControl, AsyncDisposable {
     while (!signal.aborted) {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
       // Away: the last orders stay in force, and the ear tells when it is back.
-      const orders = await readOrders(store).catch(() => undefined)
+      const orders = (await readOrders(store).catch(() => undefined)) ?? (await this.#before())
       // A lower one than before: the control database was made anew.
       if (orders && orders.version !== this.#current?.version) {
         this.#current = orders
         yield orders
       } else await heard
     }
+  }
+
+  async #before(): Promise<Orders | undefined> {
+    if (this.#current) return undefined
+    const orders = await this.#options.before?.().catch(() => undefined)
+    return orders && { ...orders, version: 0 }
   }
 
   async ack(ack: RouterAck): Promise<void> {

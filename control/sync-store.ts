@@ -8,6 +8,7 @@ import type { Cascade } from '../sync/apply/table.ts'
 import type { StreamProgress } from '../sync/ports.ts'
 import type { SyncStore } from '../sync/store.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { lost } from './remembered.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
@@ -22,6 +23,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
   let claims: Promise<pg.Client> | undefined
   const pending = new Map<string, NodeJS.Timeout | true>()
   const latest = new Map<string, StreamProgress>()
+  const seen = new Set<string>()
   const session = (): Promise<pg.Client> => {
     claims ??= connect({
       url: store.url,
@@ -55,7 +57,12 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
   }
   return {
     async stages() {
-      return new Map((await readSlices(store.pool)).map(slice => [slice.name, slice.stage]))
+      const stages = new Map((await readSlices(store.pool)).map(({ name, stage }) => [name, stage]))
+      // A slice is never taken off the record: another database is in its place, and says nothing of the streams.
+      const forgotten = [...seen].filter(name => !stages.has(name))
+      if (forgotten.length > 0) throw lost(forgotten)
+      for (const name of stages.keys()) seen.add(name)
+      return stages
     },
     claim: async stream => claimStream(await session(), stream),
     state: (stream, slice, state, detail = {}) =>

@@ -1,5 +1,6 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
 import { ready, unansweredIn } from '../control/gather.ts'
+import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import { type ListedRogue, readCensus, readRogue } from '../control/store/findings.ts'
 import { readFlips } from '../control/store/flips.ts'
@@ -115,6 +116,8 @@ async function askControlFor(
     const control = openStore(url)
     opened.defer(() => control[Symbol.asyncDispose]())
     const { store } = control
+    const legacyUrls = await openUrls(context.config, loaded, 'legacy').catch(() => undefined)
+    if (legacyUrls) await mustNotBeEmpty(store, { ...loaded, legacy: legacyUrls })
     const { fact } = await findSlice({ wiring: loaded, store }, slice.name)
     const rows = await readStreams(store)
     const flips = await readFlips(store, { slice: slice.name, open: true, limit: 1 })

@@ -1,5 +1,6 @@
 /** `banyan run control`: the controller. One works, others stand by. */
 import { runController } from '../control/controller.ts'
+import { mustRemember } from '../control/remembered.ts'
 import type { Context } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import type { PartOptions } from './run.ts'
@@ -10,6 +11,8 @@ export async function runControl(context: Context, { log, ready }: PartOptions):
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
+  // Now, so that whoever starts it hears of it.
+  await mustRemember(store, wiring)
   ready({})
   while (!context.signal.aborted) {
     await runController({
