@@ -7,6 +7,7 @@ import type pg from 'pg'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
+import type { Lsn } from '../model/position.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
@@ -36,7 +37,9 @@ export interface RebuiltSlice extends SliceFound {
 export interface RebuiltStream {
   readonly name: string
   readonly slice: string | null
-  readonly position: bigint | null
+  readonly position: Lsn | null
+  /** Why it can't go on. */
+  readonly error: BanyanError | null
 }
 
 export interface Rebuilt {
@@ -144,7 +147,7 @@ export function streamsOf({ name, stage, streams }: RebuiltSlice): RebuiltStream
   return [forward, reverse].flatMap(each => {
     // While legacy owns, the reverse stream can begin anew; after the move its worker must say what is wrong with it.
     const kept = each.kind === 'goes on' || (each.kind === 'stuck' && stage === 'moved')
-    return kept ? [{ name: each.name, slice: name, position: each.position }] : []
+    return kept ? [begunOf(each, name)] : []
   })
 }
 
@@ -156,12 +159,19 @@ function copiesOf(
   if (!slices.some(each => each.service === service && moving(each))) {
     return isLeft(stream) ? [leftOf(stream)] : []
   }
-  const { name } = stream
-  return stream.kind === 'goes on' ? [{ name, slice: null, position: stream.position }] : []
+  return stream.kind === 'goes on' ? [begunOf(stream, null)] : []
+}
+
+function begunOf(
+  stream: Exclude<StreamFound, { readonly kind: 'none' }>,
+  slice: string | null,
+): RebuiltStream {
+  const { name, position } = stream
+  return { name, slice, position, error: stream.kind === 'stuck' ? stream.why : null }
 }
 
 function leftOf({ name }: StreamFound): RebuiltStream {
-  return { name, slice: null, position: null }
+  return { name, slice: null, position: null, error: null }
 }
 
 function isLeft(stream: StreamFound): boolean {

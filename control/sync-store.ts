@@ -55,15 +55,16 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       })
     pending.set(stream, true)
   }
+  // A slice is never taken off the record: an empty database in its place says nothing of any stream.
+  const stages = async () => {
+    const known = new Map((await readSlices(store.pool)).map(({ name, stage }) => [name, stage]))
+    const forgotten = [...seen].filter(name => !known.has(name))
+    if (forgotten.length > 0) throw lost(forgotten)
+    for (const name of known.keys()) seen.add(name)
+    return known
+  }
   return {
-    async stages() {
-      const stages = new Map((await readSlices(store.pool)).map(({ name, stage }) => [name, stage]))
-      // A slice is never taken off the record: another database is in its place, and says nothing of the streams.
-      const forgotten = [...seen].filter(name => !stages.has(name))
-      if (forgotten.length > 0) throw lost(forgotten)
-      for (const name of stages.keys()) seen.add(name)
-      return stages
-    },
+    stages,
     claim: async stream => claimStream(await session(), stream),
     state: (stream, slice, state, detail = {}) =>
       updateStream(store, stream, slice, {
@@ -77,6 +78,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       if (!pending.has(stream)) write(stream, slice)
     },
     async streaming(stream) {
+      // One that begins anew empties its target.
+      await stages()
       const row = (await readStreams(store)).find(each => each.name === stream)
       return row !== undefined && row.position !== null
     },

@@ -13,6 +13,7 @@ import { type Accepted, acceptAll } from './doctor-accept.ts'
 import { problemsOf } from './doctor-checks.ts'
 import { changedText } from './doctor-gates.ts'
 import { type Examined, examine } from './doctor-look.ts'
+import { rebuildControl } from './doctor-rebuild.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
 import { paintOf, problemLines } from './paint.ts'
@@ -29,11 +30,11 @@ const ROGUE_SHOWN = 20
 export async function runDoctor(
   context: Context,
   name: string | undefined,
-  { accept = false, rebuildControl = false }: DoctorOptions = {},
+  { accept = false, rebuildControl: rebuild = false }: DoctorOptions = {},
 ): Promise<ExitCode> {
-  if (rebuildControl) {
+  if (rebuild) {
     const other = accept ? '--accept' : name
-    if (other === undefined) return (await import('./doctor-rebuild.ts')).rebuildControl(context)
+    if (other === undefined) return rebuildControl(context)
     const details = ['--rebuild-control', other, 'it is about all slices at once', 'doctor']
     throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
   }

@@ -14,7 +14,12 @@ export interface RebuiltFacts {
     /** For the journal. */
     readonly detail: Record<string, unknown>
   }[]
-  readonly streams: readonly { name: string; slice: string | null; position: bigint | null }[]
+  readonly streams: readonly {
+    readonly name: string
+    readonly slice: string | null
+    readonly position: Lsn | null
+    readonly error: { code: string; message: string; hint: string } | null
+  }[]
   /** Numbers up to here are some slice's already. */
   readonly highestNumber: number
   readonly actor: string
@@ -41,12 +46,17 @@ export async function storeRebuilt(store: Store, facts: RebuiltFacts): Promise<v
       const { name: slice, detail } = each
       await append(client, { actor, slice, kind: 'slice rebuilt', detail })
     }
-    for (const { name, slice, position } of facts.streams) {
-      await client.query('INSERT INTO banyan.stream (name, slice, position) VALUES ($1, $2, $3)', [
-        name,
-        slice,
-        position === null ? null : formatLsn(position as Lsn),
-      ])
+    for (const { name, slice, position, error } of facts.streams) {
+      await client.query(
+        'INSERT INTO banyan.stream (name, slice, state, position, error) VALUES ($1, $2, $3, $4, $5)',
+        [
+          ...[name, slice],
+          // A worker that works on all the while has nothing to begin, and wouldn't say so again.
+          error ? 'failed' : position === null ? 'new' : 'streaming',
+          position === null ? null : formatLsn(position),
+          error && JSON.stringify({ code: error.code, message: error.message, hint: error.hint }),
+        ],
+      )
     }
     await client.query(
       `SELECT setval(pg_get_serial_sequence('banyan.slice', 'number'), greatest($1::bigint, 1), $1::bigint > 0),

@@ -32,6 +32,15 @@ async function climbed(moving: MovingSlice, stage: string): Promise<void> {
   })
 }
 
+/** In step, and a worker says so. */
+async function atWork(moving: MovingSlice): Promise<void> {
+  await until(moving, 'a worker', async () => {
+    const streams = await readStreams(moving.store)
+    const heard = streams.filter(each => (each.silentMs ?? Infinity) < 1_000)
+    return heard.length === 3 && heard.every(each => each.state === 'streaming' && !each.error)
+  })
+}
+
 async function written(moving: MovingSlice, clients: Clients, what: string): Promise<void> {
   const before = clients.told.length
   await until(moving, what, async () => clients.told.length > before + 5)
@@ -73,14 +82,21 @@ async function gate(url: string): Promise<{ number: number; word: number }> {
   return { number, word: row!['word'] as number }
 }
 
-/** All that is not the database of this test: sessions of a controller that is to die in the middle. */
-async function cutController(moving: MovingSlice): Promise<void> {
-  const sql = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'banyan control'`
-  for (const url of [moving.legacy, moving.service]) await query(url, sql)
+/** Whoever writes there waits, until this session ends. */
+async function locked(url: string, table: string): Promise<pg.Client> {
+  const session = new pg.Client({ connectionString: url })
+  await session.connect()
+  await session.query(`BEGIN; LOCK TABLE ${table} IN EXCLUSIVE MODE`)
+  return session
+}
+
+async function cutSessions(moving: MovingSlice, name: string): Promise<void> {
+  const sql = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1`
+  for (const url of [moving.legacy, moving.service]) await query(url, sql, [name])
 }
 
 void t.test('a lost control database is made again from the databases', async t => {
-  const moving = await movingSlice(t, { ownControl: true })
+  const moving = await movingSlice(t, { ownControl: true, cutover: ', holdMs: 8s' })
   const project = await projectOf(t, moving)
   const clients = new Clients(t, moving, 2)
   const run = (command: (context: Context) => Promise<unknown>) =>
@@ -98,6 +114,14 @@ void t.test('a lost control database is made again from the databases', async t 
   const { number } = await gate(moving.legacy)
 
   await t.test('before that, nobody acts on an empty one', async t => {
+    await until(moving, 'the stream runs without the census', async () => {
+      const rows = await query(
+        moving.legacy,
+        `SELECT 1 FROM pg_stat_activity WHERE query LIKE 'START_REPLICATION SLOT "banyan_visits_forward"%'
+           AND query NOT LIKE '%banyan_census%'`,
+      )
+      return rows.length > 0
+    })
     await moving.loseControl({ database: true })
     await moving.controller.stop()
     await migrateUp(moving.store.url, controlMigrations())
@@ -124,10 +148,14 @@ void t.test('a lost control database is made again from the databases', async t 
       ])
       return row !== undefined
     })
+    await cutSessions(moving, `banyan ${FORWARD}`)
+    await until(moving, 'what would begin is refused', async () => {
+      const stream = (await readStreams(moving.store)).find(each => each.name === FORWARD)
+      return stream?.error?.code === 'CONTROL_LOST'
+    })
   })
 
   await t.test('at canary: sync, with the streams that there were', async t => {
-    await moving.worker.stop()
     const { exit, text, fact } = await rebuild(moving, project)
     t.equal(exit, 0)
     t.match(text, /made again from legacy, rooms: 1 slice/)
@@ -143,9 +171,8 @@ void t.test('a lost control database is made again from the databases', async t 
     })
     t.match((await rebuild(moving, project)).text, /nothing to rebuild: .*says what the databases/)
 
-    moving.worker.start()
     moving.controller.start()
-    await inStep(moving)
+    await atWork(moving)
     t.ok(
       (await readStreams(moving.store)).every(each => each.rowsCopied === 0),
       'and nothing was copied',
@@ -182,7 +209,7 @@ void t.test('a lost control database is made again from the databases', async t 
 
     moving.worker.start()
     moving.controller.start()
-    await inStep(moving)
+    await atWork(moving)
     t.match(await flip(moving, 'canary'), { outcome: 'done' }, 'and the way back is there')
     const keys = await query(
       moving.legacy,
@@ -194,7 +221,7 @@ void t.test('a lost control database is made again from the databases', async t 
 
   await t.test('closed, and nothing decided: aborted', async t => {
     t.match(await verify(moving), { differences: 0, error: null })
-    await moving.worker.stop()
+    const session = await locked(moving.service, 'banyan.evidence')
     const flipped = flip(moving, 'moved').catch(() => undefined)
     const fences = async () => {
       const [row] = await query(moving.legacy, 'SELECT count(*)::int AS n FROM banyan.fence')
@@ -203,7 +230,10 @@ void t.test('a lost control database is made again from the databases', async t 
     const before = await fences()
     await until(moving, 'the fence', async () => (await fences()) > before)
     await moving.loseControl({ database: true })
-    await moving.controller.stop()
+    // Whoever is left would end it by itself, once its deadline is over.
+    await cutSessions(moving, `banyan ${FORWARD}`)
+    await Promise.all([moving.controller.stop(), moving.worker.stop()])
+    await session.end()
     await flipped
     const closed = await gate(moving.legacy)
     t.equal(closed.word % 2, 0, 'nobody is left to open it')
@@ -219,12 +249,10 @@ void t.test('a lost control database is made again from the databases', async t 
   })
 
   await t.test('decided, and the new owner still closed: promoted', async t => {
-    await inStep(moving)
+    await atWork(moving)
     t.match(await verify(moving), { differences: 0, error: null })
-    const session = new pg.Client({ connectionString: moving.service })
-    await session.connect()
     // The decision is made in legacy; its copy waits for us.
-    await session.query('BEGIN; LOCK TABLE banyan.decision IN EXCLUSIVE MODE')
+    const session = await locked(moving.service, 'banyan.decision')
     const flipped = flip(moving, 'moved').catch(() => undefined)
     await until(moving, 'the copy', async () => {
       const [row] = await query(
@@ -234,7 +262,7 @@ void t.test('a lost control database is made again from the databases', async t 
       return row !== undefined
     })
     await moving.loseControl({ database: true })
-    await cutController(moving)
+    await cutSessions(moving, 'banyan control')
     await moving.controller.stop()
     await session.end()
     await flipped
@@ -247,7 +275,7 @@ void t.test('a lost control database is made again from the databases', async t 
     t.equal((await gate(moving.service)).word, here.word + 1)
     moving.controller.start()
     await written(moving, clients, 'writes at the service')
-    await inStep(moving)
+    await atWork(moving)
     t.match(await flip(moving, 'canary'), { outcome: 'done' })
   })
 

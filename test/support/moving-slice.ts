@@ -62,6 +62,8 @@ export async function movingSlice(
     settings?: Readonly<Record<string, string>>
     /** Lines of `limits:` in banyan.yaml. */
     limits?: string
+    /** More of `cutover:` in the slice's file. */
+    cutover?: string
     /** The control database has a cluster of its own. */
     ownControl?: boolean
   } = {},
@@ -121,7 +123,7 @@ tables:
   visits: { to: visit, columns: { doctor_id: physician_id } }
   seats: true
 foreignKeys: { visits.doctor_id: copy, bills.visit_id: loose }
-cutover: { quietMs: 20ms }
+cutover: { quietMs: 20ms ${options.cutover ?? ''} }
 `,
       },
     ],
