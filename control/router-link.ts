@@ -37,11 +37,10 @@ export class RouterLink implements RouterControl, AsyncDisposable {
   }
 
   async *orders(signal: AbortSignal): AsyncIterable<Orders> {
-    const { store, ear } = this.#options
+    const { ear } = this.#options
     while (!signal.aborted) {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
-      // Away: the last orders stay in force, and the ear tells when it is back.
-      const orders = (await readOrders(store).catch(() => undefined)) ?? (await this.#before())
+      const orders = await this.#newest()
       // A lower one than before: the control database was made anew.
       if (orders && orders.version !== this.#current?.version) {
         this.#current = orders
@@ -50,9 +49,12 @@ export class RouterLink implements RouterControl, AsyncDisposable {
     }
   }
 
-  async #before(): Promise<Orders | undefined> {
-    if (this.#current) return undefined
-    const orders = await this.#options.before?.().catch(() => undefined)
+  /** Away: the last orders stay in force, and the ear tells when it is back. */
+  async #newest(): Promise<Orders | undefined> {
+    const { store, before } = this.#options
+    const newest = await readOrders(store).catch(() => undefined)
+    if (newest || this.#current) return newest
+    const orders = await before?.().catch(() => undefined)
     return orders && { ...orders, version: 0 }
   }
 

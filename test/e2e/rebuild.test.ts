@@ -289,4 +289,21 @@ void t.test('a lost control database is made again from the databases', async t 
   t.comment(`${clients.told.length} told, ${clients.failed.length} failed`)
   t.same(clients.failed, [])
   await nothingLost(t, moving, clients)
+
+  await t.test('one that knows something else is left as it is, and not obeyed', async t => {
+    await Promise.all([moving.controller.stop(), moving.worker.stop()])
+    const { url } = moving.store
+    await query(url, `UPDATE banyan.slice SET stage = 'moved'`)
+    await t.rejects(rebuild(moving, project), {
+      code: 'CONTROL_NOT_EMPTY',
+      message: /visits at moved, and legacy owns it/,
+    })
+    // As if it were restored from before the last flip.
+    await query(url, 'UPDATE banyan.slice SET epoch = 0; UPDATE banyan.flip SET epoch = NULL')
+    await t.rejects(rebuild(moving, project), { code: 'CONTROL_NOT_EMPTY', message: /it lacks/ })
+    await t.rejects(
+      run(context => runControl(context, part)),
+      { code: 'CONTROL_LOST', message: /visits \(epoch \d+ there, 0 here\)/ },
+    )
+  })
 })
