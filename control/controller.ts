@@ -4,7 +4,6 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { LoadedProject, Slice } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
-import { readLoosened } from './crossing-facts.ts'
 import { Databases, setupSession } from './databases.ts'
 import { restoreKeys } from './loosen.ts'
 import { buildOrders } from './orders.ts'
@@ -12,6 +11,7 @@ import { performFlip } from './perform.ts'
 import { Publisher } from './publisher.ts'
 import { lostSlices, reconcile, wantedOf } from './reconcile.ts'
 import { recover } from './recover.ts'
+import { mustRemember } from './remembered.ts'
 import { beat, takeLease } from './lease.ts'
 import { type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
@@ -43,7 +43,8 @@ const LOOK_MS = 1_000
 
 /**
  * Runs until the signal aborts. Returns false where another controller holds the lease and `standby` is off.
- * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion.
+ * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion, CONTROL_LOST where the control
+ * database has forgotten one: to routers every slice would be at legacy.
  */
 export async function runController(options: ControllerOptions): Promise<boolean> {
   const lease = await takeLease(options.store, {
@@ -57,6 +58,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
   const signal = AbortSignal.any([options.signal, lease.lost, over.signal])
   const gone = await lost(options.wiring)
   if (gone.length > 0) throw new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [gone.join(', ')])
+  await mustRemember(options.store, options.wiring)
   let wiring = options.wiring
   const publisher = new Publisher({ store: options.store, lease, project: () => wiring.project })
   await using databases = new Databases(() => wiring)
@@ -126,7 +128,9 @@ export async function runController(options: ControllerOptions): Promise<boolean
 
   /** A predecessor that died may have left keys loose that nobody needs so. */
   async function keysHome(): Promise<void> {
-    if ((await readLoosened(options.store, 'legacy')).length === 0) return
+    // Where nothing ever moved, no role of ours may be there yet.
+    const facts = await readSlices(options.store.pool)
+    if (facts.every(fact => fact.stage === 'legacy' && fact.epoch === 0)) return
     await using setup = await setupSession(wiring.legacy.setup)
     await restoreKeys(options.store, setup.client, wiring.project)
   }

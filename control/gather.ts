@@ -109,32 +109,29 @@ export function foreignWriters(
 }
 
 async function unanswered(
-  { store, wiring, databases }: GatherContext,
+  { wiring, databases }: GatherContext,
   slice: Slice,
   sideWrites: ReadonlyMap<string, number>,
 ): Promise<Diagnostic[]> {
   const legacy = await databases.legacy(slice.name)
-  return unansweredIn({ wiring, legacy, store, sideWrites }, slice)
+  return unansweredIn({ wiring, legacy, sideWrites }, slice)
 }
 
-/** What the slice's file doesn't answer. Without a store, keys that were loosened are left out. */
+/** What the slice's file doesn't answer; keys that were loosened count as if they were there. */
 export async function unansweredIn(
   {
     wiring,
     legacy,
-    store,
     sideWrites,
   }: {
     readonly wiring: Pick<Wiring, 'project' | 'sources'>
     /** Any role's session in legacy. */
     readonly legacy: pg.ClientBase
-    readonly store: Store | undefined
     readonly sideWrites: ReadonlyMap<string, number>
   },
   slice: Slice,
 ): Promise<Diagnostic[]> {
-  const loosened = store ? await readLoosened(store, 'legacy') : []
-  const foreignKeys = [...(await readForeignKeys(legacy)), ...loosened]
+  const foreignKeys = [...(await readForeignKeys(legacy)), ...(await readLoosened(legacy))]
   const owned = new Set(Object.keys(slice.tables))
   const others = [...sideWrites].map(([table, share]) => [unqualified(table), share] as const)
   return unansweredCrossings({

@@ -9,6 +9,7 @@ import type { StreamProgress } from '../sync/ports.ts'
 import type { SyncStore } from '../sync/store.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
 import { endSilent, speak } from './silent.ts'
+import { lost } from './remembered.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
 import { append } from './store/journal.ts'
 import { readSlices } from './store/slices.ts'
@@ -35,11 +36,12 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
   let claims: Promise<pg.Client> | undefined
   const pending = new Map<string, NodeJS.Timeout | true>()
   const latest = new Map<string, StreamProgress>()
+  const seen = new Set<string>()
   const session = (): Promise<pg.Client> => {
     if (claims) return claims
-    const lost = (): void => void (claims === opened && (claims = undefined))
-    const opened = connect({ url: store.url, applicationName: 'banyan sync', onLost: lost })
-    opened.then(client => speak(client, lost), lost)
+    const gone = (): void => void (claims === opened && (claims = undefined))
+    const opened = connect({ url: store.url, applicationName: 'banyan sync', onLost: gone })
+    opened.then(client => speak(client, gone), gone)
     claims = opened
     return opened
   }
@@ -75,10 +77,16 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       })
     pending.set(stream, true)
   }
+  // A slice is never taken off the record: an empty database in its place says nothing of any stream.
+  const stages = async () => {
+    const known = new Map((await readSlices(store.pool)).map(({ name, stage }) => [name, stage]))
+    const forgotten = [...seen].filter(name => !known.has(name))
+    if (forgotten.length > 0) throw lost(forgotten)
+    for (const name of known.keys()) seen.add(name)
+    return known
+  }
   return {
-    async stages() {
-      return new Map((await readSlices(store.pool)).map(slice => [slice.name, slice.stage]))
-    },
+    stages,
     claim,
     predecessorSilent: () => endedSilent(store),
     state: (stream, slice, state, detail = {}) =>
@@ -93,6 +101,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       if (!pending.has(stream)) write(stream, slice)
     },
     async streaming(stream) {
+      // One that begins anew empties its target.
+      await stages()
       const row = (await readStreams(store)).find(each => each.name === stream)
       return row !== undefined && row.position !== null
     },
@@ -109,7 +119,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
         message: why,
         hint: `compare again: banyan verify ${slice}`,
       }),
-    cascades: (database, tables) => cascades(store, wiring, database, tables),
+    cascades: (database, tables) => cascades(wiring, database, tables),
     async [Symbol.asyncDispose]() {
       for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
       await (await claims?.catch(() => undefined))?.end()
@@ -128,7 +138,6 @@ async function endedSilent(store: Store): Promise<boolean> {
 
 /** Keys whose child the stream doesn't carry: what they did on delete, apply does in their place. */
 async function cascades(
-  store: Store,
   wiring: Wiring,
   database: string,
   tables: readonly string[],
@@ -138,7 +147,7 @@ async function cascades(
   const found = new Map<string, Cascade[]>()
   try {
     const keys = await readForeignKeys(client)
-    if (database === 'legacy') keys.push(...(await readLoosened(store, 'legacy')))
+    if (database === 'legacy') keys.push(...(await readLoosened(client)))
     for (const key of keys) {
       const parent = qualified(key.parentTable)
       const child = qualified(key.table)

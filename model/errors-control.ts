@@ -140,6 +140,18 @@ export const CONTROL_ERRORS = defineErrors({
     status: 409,
     exit: 3,
   },
+  CONTROL_LOST: {
+    message: 'the control database has forgotten what legacy knows of: %s',
+    hint: 'nothing was changed, and running routers go on; make it again: banyan doctor --rebuild-control',
+    status: 409,
+    exit: 5,
+  },
+  CONTROL_NOT_EMPTY: {
+    message: 'the control database has facts of its own, and they are others: %s',
+    hint: 'nothing was changed; if it is the wrong one, empty it (there: DROP SCHEMA banyan CASCADE), then banyan doctor --rebuild-control',
+    status: 409,
+    exit: 5,
+  },
   FILE_ELSEWHERE: {
     message: 'the controller reads %s on %s, not the file here',
     hint: 'bring the change above there (a commit, usually); see `banyan status`',

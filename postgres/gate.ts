@@ -45,6 +45,7 @@ export async function readGate(
     `SELECT json_build_object(
       'word', (SELECT last_value::text FROM banyan.gate_${number}),
       'refused', (SELECT CASE WHEN is_called THEN last_value + 1 ELSE 0 END FROM banyan.refused_${number}),
+      'progress', (SELECT coalesce(max(epoch), 0) FROM banyan.progress WHERE split_part(stream, ':', 2) = $1),
       'fences', (SELECT coalesce(json_agg(json_build_object('epoch', epoch, 'id', id,
         'deadlineMs', extract(epoch from deadline) * 1000) ORDER BY epoch), '[]') FROM banyan.fence WHERE slice = $1),
       'evidence', (SELECT coalesce(json_agg(json_build_object('epoch', epoch, 'kind', kind, 'position', position)
@@ -56,6 +57,7 @@ export async function readGate(
   const state = JSON.parse(rows[0]!.state) as {
     word: string
     refused: number
+    progress: number
     fences: FenceRow[]
     evidence: { epoch: number; kind: EvidenceKind; position: string | null }[]
     decisions: { epoch: number; verdict: Verdict }[]
@@ -68,7 +70,7 @@ export async function readGate(
     word,
     open: word % 2n === 1n,
     epoch,
-    highestEpoch: Math.max(epoch, ...rowsOfEpochs.map(row => row.epoch)),
+    highestEpoch: Math.max(epoch, state.progress, ...rowsOfEpochs.map(row => row.epoch)),
     fences: state.fences,
     evidence: state.evidence.map(row => ({
       ...row,

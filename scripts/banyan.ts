@@ -152,11 +152,15 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
       ),
     )
   command('doctor', 'look at both databases of a slice: what keeps it from moving, what changed')
-    .argument('<slice>')
+    .argument('[slice]')
     .option('--accept', 'take what is there now as right: writes round the gate, changed tables')
+    .option(
+      '--rebuild-control',
+      'make a lost control database again from legacy and services; for all slices',
+    )
     .action(
-      act(async (context, slice: string, options: { accept?: boolean }) =>
-        (await import('./doctor.ts')).runDoctor(context, slice, options.accept ?? false),
+      act(async (context, slice: string | undefined, options: DoctorOptions) =>
+        (await import('./doctor.ts')).runDoctor(context, slice, options),
       ),
     )
   command('status', 'where every slice stands (want → is), its streams, and what needs you')
@@ -235,6 +239,10 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
 export interface FlipOptions {
   readonly percent?: string
   readonly reason?: string
+}
+export interface DoctorOptions {
+  readonly accept?: boolean
+  readonly rebuildControl?: boolean
 }
 export interface MigrateOptions {
   readonly check?: boolean

@@ -1,6 +1,7 @@
 /** The control database as commands use it: opened, looked at, closed. It works while controller and routers are dead. */
 import { wantedOf } from '../control/reconcile.ts'
 import { HOLDER_SILENT_MS } from '../control/silent.ts'
+import { mustNotBeEmpty } from '../control/remembered.ts'
 import { Ear, type Store } from '../control/store/store.ts'
 import { readSlices, wantSlices, type SliceFact } from '../control/store/slices.ts'
 import { controlMigrations } from '../migrations/control/control.ts'
@@ -38,7 +39,8 @@ export function openStore(url: string): { store: Store; ear: Ear } & AsyncDispos
 }
 
 /**
- * Opens the project and its control database for one command. Throws what `openWiring` throws, CONTROL_AWAY, CONTROL_OLD.
+ * Opens the project and its control database for one command. Throws what `openWiring` throws, CONTROL_AWAY, CONTROL_OLD,
+ * CONTROL_LOST.
  */
 export async function withControl<T>(
   context: Context,
@@ -48,6 +50,7 @@ export async function withControl<T>(
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
+  await mustNotBeEmpty(store, wiring)
   return await work({ wiring, store, ear })
 }
 

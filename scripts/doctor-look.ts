@@ -1,5 +1,6 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
 import { ready, unansweredIn } from '../control/gather.ts'
+import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import { type ListedRogue, readCensus, readRogue } from '../control/store/findings.ts'
 import { readFlips } from '../control/store/flips.ts'
@@ -115,6 +116,8 @@ async function askControlFor(
     const control = openStore(url)
     opened.defer(() => control[Symbol.asyncDispose]())
     const { store } = control
+    const legacyUrls = await openUrls(context.config, loaded, 'legacy').catch(() => undefined)
+    if (legacyUrls) await mustNotBeEmpty(store, { ...loaded, legacy: legacyUrls })
     const { fact } = await findSlice({ wiring: loaded, store }, slice.name)
     const rows = await readStreams(store)
     const flips = await readFlips(store, { slice: slice.name, open: true, limit: 1 })
@@ -223,7 +226,7 @@ async function crossingChecks(
   if (!session) return unknown(slice.name, [[what, []]])
   const wiring = { project, sources }
   const sideWrites = control?.sideWrites ?? new Map<string, number>()
-  const asked = { wiring, legacy: session, store: control?.store, sideWrites }
+  const asked = { wiring, legacy: session, sideWrites }
   const found = (await unansweredIn(asked, slice)).map(({ code, message, hint, ...at }) => {
     return { code, message: `${message} (${place(at.file, at)})`, hint }
   })

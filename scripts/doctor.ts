@@ -7,11 +7,13 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Side, STAGES } from '../model/stage.ts'
 import { unqualified } from '../model/wiring.ts'
 import { countOf } from './amounts.ts'
+import type { DoctorOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Accepted, acceptAll } from './doctor-accept.ts'
 import { problemsOf } from './doctor-checks.ts'
 import { changedText } from './doctor-gates.ts'
 import { type Examined, examine } from './doctor-look.ts'
+import { rebuildControl } from './doctor-rebuild.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
 import { paintOf, problemLines } from './paint.ts'
@@ -21,17 +23,28 @@ import { openProject } from './wiring.ts'
 /** Writes round the gate that are named; the rest is counted. `--json` has all. */
 const ROGUE_SHOWN = 20
 
-/** Throws CONFIG_MISSING, FilesInvalid, SLICE_UNKNOWN; with `accept` also what keeps the control database away. */
+/**
+ * Throws CONFIG_MISSING, FilesInvalid, SLICE_UNKNOWN, OPTION_INVALID; with `accept` also what keeps the control database
+ * away, and with `rebuildControl` what that throws.
+ */
 export async function runDoctor(
   context: Context,
-  name: string,
-  accept: boolean,
+  name: string | undefined,
+  { accept = false, rebuildControl: rebuild = false }: DoctorOptions = {},
 ): Promise<ExitCode> {
+  if (rebuild) {
+    const other = accept ? '--accept' : name
+    if (other === undefined) return rebuildControl(context)
+    const details = ['--rebuild-control', other, 'it is about all slices at once', 'doctor']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
+  }
   const loaded = await openProject(context.config)
   const slice = loaded.project.slices.find(each => each.name === name)
   if (!slice) {
     const known = loaded.project.slices.map(each => each.name).join(', ') || 'none yet'
-    throw new BanyanError(CONTROL_ERRORS.SLICE_UNKNOWN, [name, known])
+    if (name !== undefined) throw new BanyanError(CONTROL_ERRORS.SLICE_UNKNOWN, [name, known])
+    const details = ['the slice', '', `the slices are: ${known}`, 'doctor']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
   }
   await using opened = new Closers()
   let examined = await examine(context, loaded, slice, opened)

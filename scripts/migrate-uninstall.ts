@@ -48,7 +48,7 @@ export async function uninstall(context: Context): Promise<ExitCode> {
       ...Object.entries(wiring.services).map(([name, urls]) => [name, urls] as const),
     ]
     await mustBeAtLegacy(opened)
-    const loosened = await readLoosened(store, 'legacy')
+    const loosened = await withClient(wiring.legacy.setup, readLoosened)
     await using _held = await holdStreams(opened, context.signal)
     const taken: Taken[] = []
     for (const [name, urls] of databases) taken.push(await takeOut(name, urls))

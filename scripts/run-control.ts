@@ -3,6 +3,7 @@ import { runController } from '../control/controller.ts'
 import { BanyanError } from '../model/errors.ts'
 import { pause } from '../model/pause.ts'
 import { explain } from '../postgres/explain.ts'
+import { mustRemember } from '../control/remembered.ts'
 import type { Context } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import type { PartOptions } from './run.ts'
@@ -16,6 +17,8 @@ export async function runControl(context: Context, { log, ready }: PartOptions):
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
+  // Now, so that whoever starts it hears of it.
+  await mustRemember(store, wiring)
   ready({})
   while (!context.signal.aborted) {
     const running = runController({

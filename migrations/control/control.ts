@@ -152,18 +152,6 @@ CREATE TABLE banyan.writer (
   PRIMARY KEY (slice, role, application)
 );
 
-CREATE TABLE banyan.loosened_key (
-  side text NOT NULL,
-  relation text NOT NULL,
-  name text NOT NULL,
-  key jsonb NOT NULL,
-  dropped_for text NOT NULL,
-  dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  restored_at timestamptz,
-  PRIMARY KEY (side, relation, name)
-);
-COMMENT ON TABLE banyan.loosened_key IS 'foreign keys that were dropped because they cross a moved slice, with the DDL that brings them back';
-
 CREATE TABLE banyan.identity_key (
   id int PRIMARY KEY CHECK (id = 1),
   jwk jsonb NOT NULL
@@ -181,7 +169,7 @@ CREATE TABLE banyan.controller (
 `
 
 const DOWN = `
-DROP TABLE banyan.controller, banyan.identity_key, banyan.loosened_key, banyan.writer, banyan.census, banyan.rogue_write,
+DROP TABLE banyan.controller, banyan.identity_key, banyan.writer, banyan.census, banyan.rogue_write,
   banyan.refused_write, banyan.verification, banyan.stream, banyan.router, banyan.orders, banyan.flip_step, banyan.flip,
   banyan.journal, banyan.slice;
 DROP FUNCTION banyan.append_only();

@@ -6,6 +6,7 @@ import { wantedOf } from '../../control/reconcile.ts'
 import { wantSlices } from '../../control/store/slices.ts'
 import { readJournal } from '../../control/store/journal.ts'
 import { controlMigrations } from '../../migrations/control/control.ts'
+import { legacyMigrations } from '../../migrations/legacy/ownership.ts'
 import { migrateUp } from '../../migrations/runner.ts'
 import { must } from '../../model/errors.ts'
 import { loadProject } from '../../model/project.ts'
@@ -61,6 +62,7 @@ function projectOf() {
 }
 
 const cluster = await testCluster(t)
+for (const role of ['apply', 'capture']) await cluster.createRole(role)
 let databases = 0
 
 async function stand(t: Test) {
@@ -68,6 +70,7 @@ async function stand(t: Test) {
   const control = await cluster.createDatabase(`control${n}`)
   const legacy = await cluster.createDatabase(`legacy${n}`)
   await migrateUp(control, controlMigrations())
+  await migrateUp(legacy, legacyMigrations({ apply: 'apply', capture: 'capture' }))
   await query(legacy, TABLES)
   const store = { url: control, pool: new pg.Pool({ connectionString: control }) }
   const setup = await connect({ url: legacy, applicationName: 'banyan setup' })
@@ -86,7 +89,7 @@ async function stand(t: Test) {
     const rows = await query<{ name: string; definition: string }>(
       legacy,
       `SELECT conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint
-       WHERE contype = 'f' ORDER BY 1`,
+       WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1`,
     )
     return Object.fromEntries(rows.map(row => [row.name, row.definition]))
   }
@@ -100,7 +103,7 @@ async function stand(t: Test) {
     }
     await restoreKeys(store, setup, project)
   }
-  const loose = async () => (await readLoosened(store, 'legacy')).map(key => key.name).sort()
+  const loose = async () => (await readLoosened(setup)).map(key => key.name).sort()
   /** `kind key state`, oldest first. */
   const journal = async () => {
     const entries = await readJournal(store, { limit: 100 })
@@ -125,7 +128,7 @@ void t.test(
       'those with another answer stay, and those that do not cross',
     )
     t.strictSame(await loose(), OF_VISITS)
-    const recorded = await readLoosened(store, 'legacy')
+    const recorded = await readLoosened(setup)
     t.match(
       recorded.find(key => key.name === 'Visits room'),
       { table: 'visits', columns: ['floor', 'door'], parentColumns: ['floor', 'door'] },

@@ -39,9 +39,10 @@ void t.test('doctor', async t => {
     const { rowCount } = await moving.store.pool.query('SELECT 1 FROM banyan.controller')
     return rowCount === 1
   })
-  const screen = (accept = false) => project.run(context => runDoctor(context, 'visits', accept))
+  const screen = (accept = false) =>
+    project.run(context => runDoctor(context, 'visits', { accept }))
   const document = async (accept = false): Promise<Document & { exit: number }> => {
-    const { exit, text } = await project.run(context => runDoctor(context, 'visits', accept), {
+    const { exit, text } = await project.run(context => runDoctor(context, 'visits', { accept }), {
       json: true,
     })
     return { ...(JSON.parse(text) as Document), exit }
@@ -69,7 +70,7 @@ void t.test('doctor', async t => {
     t.equal(unknown, 0)
     t.same([...new Set(checks.map(each => each.where))], ['control', 'legacy', 'rooms', 'visits'])
     await t.rejects(
-      project.run(context => runDoctor(context, 'none', false)),
+      project.run(context => runDoctor(context, 'none')),
       { code: 'SLICE_UNKNOWN' },
     )
   })
@@ -320,7 +321,7 @@ services: { rooms: { url: http://127.0.0.1:1, database: env:NOT_SET_EITHER } }
   })
   const { runScreen } = await import('../support/screen.ts')
   const { exit, text } = await runScreen(t, `${folder}/banyan.yaml`, context =>
-    runDoctor(context, 'rooms', false),
+    runDoctor(context, 'rooms'),
   )
   t.equal(exit, 3)
   t.match(text, /✖ CONTROL_NOT_STARTED/)

@@ -16,8 +16,10 @@ import { loadProject } from '../../model/project.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
 import type { DatabaseUrls, Wiring } from '../../model/wiring.ts'
 import { rolesSql } from '../../postgres/roles.ts'
+import type { StreamContext } from '../../sync/stream-run.ts'
 import { runWorker } from '../../sync/worker.ts'
 import { query, testCluster } from './cluster.ts'
+import { type Part, partOf } from './part.ts'
 
 const LEGACY_SQL = `
   CREATE TABLE doctors (id bigint PRIMARY KEY, name text NOT NULL);
@@ -47,6 +49,10 @@ export interface MovingSlice {
   readonly serviceApp: pg.Pool
   /** Writes the stage into the slice's file, as `banyan flip` does. */
   readonly want: (stage: WantedStage) => void
+  readonly worker: Part
+  readonly controller: Part
+  /** The control database dies with its cluster. An empty cluster takes its place, with the database or without. */
+  readonly loseControl: (options: { readonly database: boolean }) => Promise<void>
 }
 
 export async function movingSlice(
@@ -56,9 +62,12 @@ export async function movingSlice(
     settings?: Readonly<Record<string, string>>
     /** Lines of `limits:` in banyan.yaml. */
     limits?: string
+    /** More of `cutover:` in the slice's file. */
+    cutover?: string
+    /** The control database has a cluster of its own. */
+    ownControl?: boolean
   } = {},
 ): Promise<MovingSlice> {
-  const stop = new AbortController()
   const { settings = {} } = options
   const cluster = () => testCluster(t, { settings })
   const [legacyCluster, serviceCluster] = [await cluster(), await cluster()]
@@ -91,7 +100,8 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  const controlUrl = await legacyCluster.createDatabase('control')
+  let controlCluster = options.ownControl ? await testCluster(t) : legacyCluster
+  const controlUrl = await controlCluster.createDatabase('control')
   await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
@@ -113,7 +123,7 @@ tables:
   visits: { to: visit, columns: { doctor_id: physician_id } }
   seats: true
 foreignKeys: { visits.doctor_id: copy, bills.visit_id: loose }
-cutover: { quietMs: 20ms }
+cutover: { quietMs: 20ms ${options.cutover ?? ''} }
 `,
       },
     ],
@@ -139,31 +149,25 @@ cutover: { quietMs: 20ms }
       t.comment(phrase, fields)
     },
   }
-  const syncStore = createSyncStore(store, wiring)
-  const worker = runWorker(
-    {
-      wiring,
-      store: syncStore,
-      log,
-      delayMs: options.delayMs ?? 0,
-      settlement: (task, sessions) => settlementOf(must(task.slice, 'slice'), sessions, 1000),
-    },
-    stop.signal,
-  )
-  const controller = runController({
-    store,
-    ear,
-    wiring,
-    load: async () => ({ wiring: wanting(wiring, wanted), diagnostics: [] }),
-    now: () => performance.now(),
-    log,
-    signal: stop.signal,
-    standby: true,
+  const worker = partOf(async signal => {
+    await using syncStore = createSyncStore(store, wiring)
+    const settlement = (...[task, sessions]: Parameters<StreamContext['settlement']>) =>
+      settlementOf(must(task.slice, 'slice'), sessions, 1000)
+    const delayMs = options.delayMs ?? 0
+    await runWorker({ wiring, store: syncStore, log, delayMs, settlement }, signal)
   })
+  const controller = partOf(signal =>
+    runController({
+      ...{ store, ear, wiring, log, signal },
+      load: async () => ({ wiring: wanting(wiring, wanted), diagnostics: [] }),
+      now: () => performance.now(),
+      standby: true,
+    }),
+  )
+  worker.start()
+  controller.start()
   t.teardown(async () => {
-    stop.abort()
-    await Promise.allSettled([worker, controller])
-    await syncStore[Symbol.asyncDispose]()
+    await Promise.all([worker.stop(), controller.stop()])
     await ear[Symbol.asyncDispose]()
     await store.pool.end()
   })
@@ -176,6 +180,14 @@ cutover: { quietMs: 20ms }
     legacyApp: legacy.app,
     serviceApp: service.app,
     want: stage => (wanted = stage),
+    worker,
+    controller,
+    async loseControl({ database }) {
+      const { port } = controlCluster
+      await controlCluster.stop('immediate')
+      controlCluster = await testCluster(t, { port })
+      if (database) await controlCluster.createDatabase('control')
+    },
   }
 }
 

@@ -1,0 +1,309 @@
+/** The control database is lost, with all that it knew; ownership lives in the databases, so it is made again from them. */
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { ordersByLegacy } from '../../control/orders-by-legacy.ts'
+import { RouterLink } from '../../control/router-link.ts'
+import { readJournal } from '../../control/store/journal.ts'
+import { readOrders } from '../../control/store/orders.ts'
+import { readSlices } from '../../control/store/slices.ts'
+import { readStreams } from '../../control/store/streams.ts'
+import { controlMigrations } from '../../migrations/control/control.ts'
+import { migrateUp } from '../../migrations/runner.ts'
+import { must } from '../../model/errors.ts'
+import type { Context } from '../../scripts/context.ts'
+import { runDoctor } from '../../scripts/doctor.ts'
+import { runFlip } from '../../scripts/flip.ts'
+import { runControl } from '../../scripts/run-control.ts'
+import { runSync } from '../../scripts/run-sync.ts'
+import { runStatus } from '../../scripts/status.ts'
+import { query } from '../support/cluster.ts'
+import { flip, inStep, same, until, verify } from '../support/flipping.ts'
+import { Clients, movingSlice, type MovingSlice } from '../support/moving-slice.ts'
+import { flat, type Project, projectOf } from '../support/screen.ts'
+
+const FORWARD = 'legacy>rooms:visits'
+const never = new AbortController().signal
+
+/** Until the controller has followed the file so far, one step at a time. */
+async function climbed(moving: MovingSlice, stage: string): Promise<void> {
+  await until(moving, `at ${stage}`, async () => {
+    const [fact] = await readSlices(moving.store.pool)
+    return fact?.stage === stage
+  })
+}
+
+/** In step, and a worker says so. */
+async function atWork(moving: MovingSlice): Promise<void> {
+  await until(moving, 'a worker', async () => {
+    const streams = await readStreams(moving.store)
+    const heard = streams.filter(each => (each.silentMs ?? Infinity) < 1_000)
+    return heard.length === 3 && heard.every(each => each.state === 'streaming' && !each.error)
+  })
+}
+
+async function written(moving: MovingSlice, clients: Clients, what: string): Promise<void> {
+  const before = clients.told.length
+  await until(moving, what, async () => clients.told.length > before + 5)
+}
+
+/** Every operation that a client was told of, once on each side. */
+async function nothingLost(t: Test, moving: MovingSlice, clients: Clients): Promise<void> {
+  await until(moving, 'both sides are equal', () => same(moving))
+  const ops = clients.told.map(each => each.op)
+  for (const [url, table] of [
+    [moving.legacy, 'visits'],
+    [moving.service, 'visit'],
+  ] as const) {
+    const [found] = await query(
+      url,
+      `SELECT count(*)::int AS rows, count(DISTINCT op)::int AS ops FROM ${table} WHERE op = ANY ($1)`,
+      [ops],
+    )
+    t.same(found, { rows: ops.length, ops: ops.length }, `${table} has them all, once`)
+  }
+}
+
+/** What `rebuild` says, and the facts afterwards. */
+async function rebuild(moving: MovingSlice, project: Project) {
+  const { exit, text } = await project.run(context =>
+    runDoctor(context, undefined, { rebuildControl: true }),
+  )
+  const [fact] = await readSlices(moving.store.pool)
+  return { exit, text: flat(text), fact: must(fact, 'the slice') }
+}
+
+async function gate(url: string): Promise<{ number: number; word: number }> {
+  const [slice] = await query<{ number: number }>(
+    url,
+    `SELECT number FROM banyan.slice WHERE name = 'visits'`,
+  )
+  const { number } = must(slice, 'the slice')
+  const [row] = await query(url, `SELECT last_value::int AS word FROM banyan.gate_${number}`)
+  return { number, word: row!['word'] as number }
+}
+
+/** Whoever writes there waits, until this session ends. */
+async function locked(url: string, table: string): Promise<pg.Client> {
+  const session = new pg.Client({ connectionString: url })
+  session.on('error', () => undefined)
+  await session.connect()
+  await session.query(`BEGIN; LOCK TABLE ${table} IN EXCLUSIVE MODE`)
+  return session
+}
+
+async function cutSessions(moving: MovingSlice, name: string): Promise<void> {
+  const sql = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1`
+  for (const url of [moving.legacy, moving.service]) await query(url, sql, [name])
+}
+
+void t.test('a lost control database is made again from the databases', async t => {
+  const moving = await movingSlice(t, { ownControl: true, cutover: ', holdMs: 8s' })
+  const project = await projectOf(t, moving)
+  const clients = new Clients(t, moving, 1)
+  const run = (command: (context: Context) => Promise<unknown>) =>
+    project.run(async context => {
+      await command(context)
+      return 0
+    })
+  const part = { log: { info() {}, warn() {}, error() {} }, lagMs: 0, ready: () => undefined }
+  await until(moving, 'writes', async () => clients.told.length > 5)
+  t.match(await flip(moving, 'sync'), { outcome: 'done' })
+  await inStep(moving)
+  for (const stage of ['shadow', 'canary'] as const)
+    t.match(await flip(moving, stage), { outcome: 'done' })
+  // Another number than a new control database would give it.
+  const { number } = await gate(moving.legacy)
+
+  await t.test('before that, nobody acts on an empty one', async t => {
+    await until(moving, 'the stream runs without the census', async () => {
+      const rows = await query(
+        moving.legacy,
+        `SELECT 1 FROM pg_stat_activity WHERE query LIKE 'START_REPLICATION SLOT "banyan_visits_forward"%'
+           AND query NOT LIKE '%banyan_census%'`,
+      )
+      return rows.length > 0
+    })
+    await moving.loseControl({ database: true })
+    await moving.controller.stop()
+    await migrateUp(moving.store.url, controlMigrations())
+    for (const command of [
+      (context: Context) => runStatus(context, undefined, false),
+      (context: Context) => runFlip(context, 'visits', undefined, {}),
+      (context: Context) => runControl(context, part),
+      (context: Context) => runSync(context, part),
+    ]) {
+      const failed = await run(command).then(
+        () => undefined,
+        (error: unknown) => error as { code: string; message: string; hint: string },
+      )
+      t.match(failed, { code: 'CONTROL_LOST', message: /visits/, hint: /--rebuild-control$/ })
+    }
+    const doctor = await project.run(context => runDoctor(context, 'visits'))
+    t.match(flat(doctor.text), /✖ CONTROL_LOST/)
+    t.same(await readSlices(moving.store.pool), [], 'and nothing was written down')
+
+    await written(moving, clients, 'writes by the last table')
+    await until(moving, 'what runs goes on', async () => {
+      const [row] = await query(moving.service, 'SELECT 1 FROM visit WHERE op = $1', [
+        clients.told.at(-1)!.op,
+      ])
+      return row !== undefined
+    })
+    await cutSessions(moving, `banyan ${FORWARD}`)
+    await until(moving, 'what would begin is refused', async () => {
+      const stream = (await readStreams(moving.store)).find(each => each.name === FORWARD)
+      return stream?.error?.code === 'CONTROL_LOST'
+    })
+  })
+
+  await t.test('at canary: sync, with the streams that there were', async t => {
+    const { exit, text, fact } = await rebuild(moving, project)
+    t.equal(exit, 0)
+    t.match(text, /made again from legacy, rooms: 1 slice/)
+    t.match(text, /visits +sync +legacy +\d+ +both go on/)
+    t.match(text, /lost with the old one: brakes .*, the journal until now, .*verifications/)
+    t.match(text, /next: banyan run control\n$/)
+    t.match(fact, { number, service: 'rooms', stage: 'sync', percent: 0 })
+    const [first] = (await readJournal(moving.store, { limit: 100 })).reverse()
+    t.match(first, {
+      kind: 'control rebuilt',
+      actor: 'tester@here',
+      detail: { from: ['legacy', 'rooms'], away: [] },
+    })
+    t.match((await rebuild(moving, project)).text, /nothing to rebuild: .*says what the databases/)
+
+    moving.controller.start()
+    await atWork(moving)
+    t.ok(
+      (await readStreams(moving.store)).every(each => each.rowsCopied === 0),
+      'and nothing was copied',
+    )
+    await climbed(moving, 'canary')
+    t.match(await verify(moving), { differences: 0, error: null })
+    t.match(await flip(moving, 'moved'), { outcome: 'done' })
+    await written(moving, clients, 'writes at the service')
+  })
+
+  await t.test('at moved, and the database is dropped: the service still owns', async t => {
+    const { epoch } = (await readSlices(moving.store.pool))[0]!
+    await moving.loseControl({ database: false })
+    await Promise.all([moving.controller.stop(), moving.worker.stop()])
+    await written(moving, clients, 'writes by the last table')
+    const { exit, text, fact } = await rebuild(moving, project)
+    t.equal(exit, 0)
+    t.match(text, /visits +moved +rooms +\d+ +both go on/)
+    t.match(fact, { number, stage: 'moved' })
+    t.ok(fact.epoch >= epoch, `epoch ${fact.epoch} is not below ${epoch}`)
+
+    await t.test('a router that begins before any controller sends to the owner', async t => {
+      t.equal(await readOrders(moving.store), undefined, 'there is no table yet')
+      const legacy = new pg.Pool({ connectionString: moving.wiring.legacy.capture })
+      t.teardown(() => legacy.end())
+      const { store, ear } = moving
+      const before = () => ordersByLegacy(legacy, moving.wiring.project)
+      await using link = new RouterLink({ store, ear, address: () => 'fresh', before })
+      for await (const orders of link.orders(never)) {
+        t.match(orders, { version: 0, slices: [{ name: 'visits', owner: 'service' }] })
+        break
+      }
+    })
+
+    moving.worker.start()
+    moving.controller.start()
+    await atWork(moving)
+    t.match(
+      await flip(moving, 'canary'),
+      { outcome: 'done', error: null },
+      'and the way back is there',
+    )
+    const keys = await query(
+      moving.legacy,
+      `SELECT conname FROM pg_constraint WHERE conrelid = 'bills'::regclass AND contype = 'f'`,
+    )
+    t.same(keys, [{ conname: 'bills_visit_id_fkey' }], 'as the key that was loosened')
+    await written(moving, clients, 'writes at legacy')
+  })
+
+  await t.test('closed, and nothing decided: aborted', async t => {
+    t.match(await verify(moving), { differences: 0, error: null })
+    const session = await locked(moving.service, 'banyan.evidence')
+    const flipped = flip(moving, 'moved').catch(() => undefined)
+    const fences = async () => {
+      const [row] = await query(moving.legacy, 'SELECT count(*)::int AS n FROM banyan.fence')
+      return row!['n'] as number
+    }
+    const before = await fences()
+    await until(moving, 'the fence', async () => (await fences()) > before)
+    await moving.loseControl({ database: true })
+    // Whoever is left would end it by itself, once its deadline is over.
+    await cutSessions(moving, `banyan ${FORWARD}`)
+    await Promise.all([moving.controller.stop(), moving.worker.stop()])
+    await session.end()
+    await flipped
+    const closed = await gate(moving.legacy)
+    t.equal(closed.word % 2, 0, 'nobody is left to open it')
+    const { exit, text, fact } = await rebuild(moving, project)
+    t.equal(exit, 0)
+    t.match(text, /visits was closed in the middle of a flip: epoch \d+ is ABORTED/)
+    t.match(fact, { stage: 'sync', epoch: closed.word / 2 })
+    t.equal((await gate(moving.legacy)).word, closed.word + 1)
+    moving.worker.start()
+    moving.controller.start()
+    await climbed(moving, 'canary')
+    await written(moving, clients, 'writes at legacy')
+  })
+
+  await t.test('decided, and the new owner still closed: promoted', async t => {
+    await atWork(moving)
+    t.match(await verify(moving), { differences: 0, error: null })
+    // The decision is made in legacy; its copy waits for us.
+    const session = await locked(moving.service, 'banyan.decision')
+    const flipped = flip(moving, 'moved').catch(() => undefined)
+    await until(moving, 'the copy', async () => {
+      const [row] = await query(
+        moving.service,
+        `SELECT 1 FROM pg_stat_activity WHERE application_name = 'banyan control' AND wait_event_type = 'Lock'`,
+      )
+      return row !== undefined
+    })
+    await moving.loseControl({ database: true })
+    await cutSessions(moving, 'banyan control')
+    await moving.controller.stop()
+    await session.end()
+    await flipped
+    const [here, there] = [await gate(moving.legacy), await gate(moving.service)]
+    t.same([here.word % 2, there.word % 2], [0, 0], 'both sides are closed')
+    const { exit, text, fact } = await rebuild(moving, project)
+    t.equal(exit, 0)
+    t.match(text, /visits was closed in the middle of a flip: epoch \d+ is PROMOTED/)
+    t.match(fact, { stage: 'moved', epoch: here.word / 2 })
+    t.equal((await gate(moving.service)).word, here.word + 1)
+    moving.controller.start()
+    await written(moving, clients, 'writes at the service')
+    await atWork(moving)
+    t.match(await flip(moving, 'canary'), { outcome: 'done' })
+  })
+
+  await clients.stop()
+  // What a gate refused while the last table was older than the owner: none of it was told to be done.
+  t.comment(`${clients.told.length} told, ${clients.failed.length} failed`)
+  t.same(clients.failed, [])
+  await nothingLost(t, moving, clients)
+
+  await t.test('one that knows something else is left as it is, and not obeyed', async t => {
+    await Promise.all([moving.controller.stop(), moving.worker.stop()])
+    const { url } = moving.store
+    await query(url, `UPDATE banyan.slice SET stage = 'moved'`)
+    await t.rejects(rebuild(moving, project), {
+      code: 'CONTROL_NOT_EMPTY',
+      message: /visits at moved, and legacy owns it/,
+    })
+    // As if it were restored from before the last flip.
+    await query(url, 'UPDATE banyan.slice SET epoch = 0; UPDATE banyan.flip SET epoch = NULL')
+    await t.rejects(rebuild(moving, project), { code: 'CONTROL_NOT_EMPTY', message: /it lacks/ })
+    await t.rejects(
+      run(context => runControl(context, part)),
+      { code: 'CONTROL_LOST', message: /visits \(epoch \d+ there, 0 here\)/ },
+    )
+  })
+})
