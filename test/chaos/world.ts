@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { streamTo } from '../../control/cutover-runner.ts'
 import { Closers } from '../../model/closers.ts'
 import { must } from '../../model/errors.ts'
+import { pause } from '../../model/pause.ts'
 import { slotOf, parseStream } from '../../model/stream.ts'
 import { connect } from '../../postgres/connection.ts'
 import { type Cluster, startCluster } from '../../postgres/embedded.ts'
@@ -16,7 +17,7 @@ import { openStore, type Opened } from '../../scripts/control-store.ts'
 import type { Databases } from '../../scripts/demo/clinic.ts'
 import { openEnvironment } from '../../scripts/demo/environment.ts'
 import { secretFile } from '../../scripts/demo/project.ts'
-import { type Demo, flip, until } from '../../scripts/demo/stage.ts'
+import { type Demo, mustFlip, Stopped } from '../../scripts/demo/stage.ts'
 import { toCanary } from '../../scripts/demo/story.ts'
 import { type Part, startPart } from '../../scripts/supervise.ts'
 import { watchCommits } from './evidence.ts'
@@ -28,6 +29,8 @@ export const SLICE = 'appointments'
 
 const SETTINGS = { track_commit_timestamp: 'on' }
 const DATABASES = ['legacy', 'scheduling', 'people'] as const
+const ATTEMPTS = 5
+const AGAIN_MS = 1_000
 const ROLES = ['setup', 'apply', 'capture'] as const
 
 export interface World extends AsyncDisposable {
@@ -121,12 +124,9 @@ export async function openWorld(seed: number, signal: AbortSignal): Promise<Worl
     closers.defer(() => second[Symbol.asyncDispose]())
     const { store, ear, ...opened } = openStore(controlUrl)
     closers.defer(() => opened[Symbol.asyncDispose]())
-    await toCanary(demo, 'patients')
-    // On a busy machine a flip may take longer than it may.
-    await until(demo, 'patients moved', async () => {
-      return (await flip(demo, 'patients', 'moved')).outcome === 'done'
-    })
-    await toCanary(demo, SLICE)
+    await patiently(() => toCanary(demo, 'patients'))
+    await patiently(() => mustFlip(demo, 'patients', 'moved'))
+    await patiently(() => toCanary(demo, SLICE))
     const lever = await Lever.put({ control: controlUrl, legacy: demo.databases.superuser.legacy })
     closers.defer(() => lever[Symbol.asyncDispose]())
     const slice = must(
@@ -147,6 +147,19 @@ export async function openWorld(seed: number, signal: AbortSignal): Promise<Worl
   } catch (error) {
     await closers[Symbol.asyncDispose]()
     throw error
+  }
+}
+
+/** On a busy machine a flip may be refused, or take longer than it may. */
+async function patiently(act: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await act()
+      return
+    } catch (error) {
+      if (!(error instanceof Stopped) || attempt === ATTEMPTS) throw error
+      await pause(AGAIN_MS)
+    }
   }
 }
 
