@@ -10,8 +10,8 @@ import { Matrix } from './matrix.ts'
 import { CELLS, MOMENTS, VICTIMS } from './plan.ts'
 import { REGRESSIONS } from './regressions.ts'
 import { type Outcome, runOne } from './run.ts'
-import { SABOTAGES, sabotaged, struck } from './sabotage.ts'
-import { openWorld, type World } from './world.ts'
+import { type Sabotage, SABOTAGES, sabotaged, struck } from './sabotage.ts'
+import { openWorld, type World, WorldNotMade } from './world.ts'
 
 /** A sabotage shows within so many seeds, or the harness is blind to it. */
 const SABOTAGE_SEEDS = 20
@@ -38,8 +38,16 @@ export async function chaos(options: {
   try {
     for (const seed of options.seeds) {
       if (signal.aborted) break
-      world ??= await openWorld(seed, signal)
-      const outcome = await runOne(world, struck(sabotage, seed))
+      const plan = struck(sabotage, seed)
+      const made = world ?? (await openWorld(seed, signal).catch(notMade(sabotage)))
+      if (made instanceof WorldNotMade) {
+        // What a broken rule has lost already is noticed by Banyan itself: its checks are a part of the harness.
+        failed.push({ plan, ...NO_RUN, violations: [`L3 ${made.message}`] })
+        say(`✖ seed ${seed}: ${made.message}`)
+        break
+      }
+      world = made
+      const outcome = await runOne(world, plan)
       matrix.add(outcome)
       say(lineOf(outcome))
       if (outcome.violations.length === 0) continue
@@ -54,6 +62,16 @@ export async function chaos(options: {
     await world?.[Symbol.asyncDispose]()
   }
   return failed
+}
+
+const NO_RUN = { to: 'moved', at: undefined, flip: null, recoveryMs: 0, commits: 0 } as const
+
+/** A sound program makes its world; one without a rule may not come so far. */
+function notMade(sabotage: Sabotage | undefined) {
+  return (error: unknown): WorldNotMade => {
+    if (sabotage && error instanceof WorldNotMade) return error
+    throw error
+  }
 }
 
 function lineOf({ plan, to, at, flip, why, recoveryMs, violations }: Outcome): string {

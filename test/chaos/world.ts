@@ -47,6 +47,9 @@ export interface World extends AsyncDisposable {
   worker(to: 'moved' | 'canary'): Promise<Part>
 }
 
+/** The slices could not be brought to where the runs begin. */
+export class WorldNotMade extends Error {}
+
 /** A cluster that may die and be started again on the same port and data. */
 export class Managed {
   readonly #name: string
@@ -74,10 +77,11 @@ export async function openWorld(seed: number, signal: AbortSignal): Promise<Worl
   // Not under the project: PostgreSQL's user may have no way there.
   const folder = await mkdtemp('/var/tmp/banyan-chaos-')
   closers.defer(() => rm(folder, { recursive: true, force: true }))
+  const said: string[] = []
   try {
     const context = {
       ...contextOf({ config: join(folder, 'banyan.yaml'), json: false, signal, self: 'banyan' }),
-      write: () => undefined,
+      write: (text: string) => void said.push(text),
     }
     const clusters = {} as Record<ClusterName, Managed>
     const links = {} as Record<ClusterName, Link>
@@ -146,7 +150,8 @@ export async function openWorld(seed: number, signal: AbortSignal): Promise<Worl
     }
   } catch (error) {
     await closers[Symbol.asyncDispose]()
-    throw error
+    const last = said.at(-1)?.replace(/\s+/g, ' ').trim() ?? ''
+    throw new WorldNotMade(`the world was not made: ${last}`, { cause: error })
   }
 }
 
