@@ -39,9 +39,16 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     if (claims) return claims
     const lost = (): void => void (claims === opened && (claims = undefined))
     const opened = connect({ url: store.url, applicationName: 'banyan sync', onLost: lost })
-    opened.then(client => speak(client, lost), lost)
+    opened.then(client => speak(client, lost, () => alone(() => client.query('SELECT'))), lost)
     claims = opened
     return opened
+  }
+  let last: Promise<unknown> = Promise.resolve()
+  /** The session takes one statement at a time. */
+  const alone = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(() => undefined)
+    return next
   }
   let lookedAt = 0
   const claim = async (stream: string): Promise<boolean> => {
@@ -79,7 +86,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     async stages() {
       return new Map((await readSlices(store.pool)).map(slice => [slice.name, slice.stage]))
     },
-    claim,
+    claim: stream => alone(() => claim(stream)),
     predecessorSilent: () => endedSilent(store),
     state: (stream, slice, state, detail = {}) =>
       updateStream(store, stream, slice, {
