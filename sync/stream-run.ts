@@ -9,6 +9,7 @@ import { CENSUS_PUBLICATION, formatStream, publicationOf, slotOf } from '../mode
 import type { Wiring } from '../model/wiring.ts'
 import { readCatalog, rowKey } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
+import { explain } from '../postgres/explain.ts'
 import { readDecision, type Verdict } from '../postgres/gate.ts'
 import { openStream } from '../postgres/replication.ts'
 import { overdue, settle, type Settlement } from '../postgres/settle.ts'
@@ -238,13 +239,13 @@ async function decided(
 
 /** An error as `status` shows it. */
 export function problemOf(error: unknown): { code: string; message: string; hint: string } {
-  if (error instanceof BanyanError)
-    return { code: error.code, message: error.message, hint: error.hint }
-  const code = (error as { code?: unknown }).code
-  const message = error instanceof Error ? error.message : String(error)
+  const known = explain(error)
+  if (known instanceof BanyanError)
+    return { code: known.code, message: known.message, hint: known.hint }
+  const code = (known as { code?: unknown }).code
   return {
     code: typeof code === 'string' ? code : 'UNEXPECTED',
-    message,
+    message: known.message,
     hint: 'the worker tries again; see `banyan status`',
   }
 }
