@@ -8,6 +8,7 @@ import { STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
 import { systemOf } from '../postgres/connection.ts'
 import { type GateState, type Preparation, readGate } from '../postgres/gate.ts'
+import { explain } from '../postgres/explain.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
 import type { CutoverRun, OrdersPort } from './cutover-run.ts'
 import { STEPS } from './cutover.ts'
@@ -67,7 +68,7 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
 class Rehearsed extends Error {}
 
 function undone(run: CutoverRun, cause: unknown): BanyanError {
-  const why = cause instanceof Error ? cause.message : String(cause)
+  const why = explain(cause).message
   const from = run.from === 'legacy' ? 'legacy' : 'its service'
   return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, from, why], { cause })
 }

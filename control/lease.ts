@@ -66,13 +66,13 @@ async function endedSilent(session: pg.Client): Promise<boolean> {
 
 async function held(session: pg.Client, lost: AbortController, configPath: string): Promise<Lease> {
   const holder = randomUUID()
-  const speaking = speak(session, error => lost.abort(error))
   await session.query(
     `INSERT INTO banyan.controller (id, holder, host, config_path) VALUES (1, $1, $2, $3)
      ON CONFLICT (id) DO UPDATE SET holder = $1, host = $2, config_path = $3, since = clock_timestamp(),
        beat_at = clock_timestamp(), problems = '[]'`,
     [holder, hostname(), configPath],
   )
+  const speaking = speak(session, error => lost.abort(error))
   return {
     holder,
     lost: lost.signal,

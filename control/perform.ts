@@ -5,6 +5,7 @@ import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
 import { STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
+import { explain } from '../postgres/explain.ts'
 import { runCutover } from './cutover-runner.ts'
 import type { CutoverRun } from './cutover-run.ts'
 import { acknowledged } from './cutover-steps.ts'
@@ -149,14 +150,14 @@ function unknownSlice(context: PerformContext, name: string): FlipError {
 
 /** What a person reads of an error, and a client by `--json`. */
 export function asFlipError(error: unknown): FlipError {
-  if (error instanceof BanyanError) {
-    const { code, message, hint, rule } = error
+  const known = explain(error)
+  if (known instanceof BanyanError) {
+    const { code, message, hint, rule } = known
     return { code, message, hint, exit: rule.exit }
   }
-  const message = error instanceof Error ? error.message : String(error)
   return {
     code: 'UNEXPECTED',
-    message,
+    message: known.message,
     hint: 'see the log of the controller, then `banyan status`',
     exit: 4,
   }

@@ -14,9 +14,13 @@ export const HOLDER_SILENT_MS = 1_500
 
 /**
  * Speaks in the session until disposed, so that others see its holder live. `onLost`: the session failed, or isn't
- * answered any more; it is cut then.
+ * answered any more; it is cut then. `ask`: for a session that others use too, one at a time.
  */
-export function speak(session: pg.Client, onLost: (error: Error) => void): Disposable {
+export function speak(
+  session: pg.Client,
+  onLost: (error: Error) => void,
+  ask: () => Promise<unknown> = () => session.query('SELECT'),
+): Disposable {
   let askedAt: number | undefined
   const lose = (error: Error): void => {
     clearInterval(timer)
@@ -29,7 +33,7 @@ export function speak(session: pg.Client, onLost: (error: Error) => void): Dispo
       return
     }
     askedAt = performance.now()
-    session.query('SELECT').then(() => (askedAt = undefined), lose)
+    ask().then(() => (askedAt = undefined), lose)
   }, BEAT_MS)
   timer.unref()
   return { [Symbol.dispose]: () => clearInterval(timer) }

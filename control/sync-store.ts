@@ -41,9 +41,16 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     if (claims) return claims
     const gone = (): void => void (claims === opened && (claims = undefined))
     const opened = connect({ url: store.url, applicationName: 'banyan sync', onLost: gone })
-    opened.then(client => speak(client, gone), gone)
+    opened.then(client => speak(client, gone, () => alone(() => client.query('SELECT'))), gone)
     claims = opened
     return opened
+  }
+  let last: Promise<unknown> = Promise.resolve()
+  /** The session takes one statement at a time. */
+  const alone = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(() => undefined)
+    return next
   }
   let lookedAt = 0
   const claim = async (stream: string): Promise<boolean> => {
@@ -87,7 +94,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
   }
   return {
     stages,
-    claim,
+    claim: stream => alone(() => claim(stream)),
     predecessorSilent: () => endedSilent(store),
     state: (stream, slice, state, detail = {}) =>
       updateStream(store, stream, slice, {

@@ -242,6 +242,10 @@ export function problemOf(error: unknown): { code: string; message: string; hint
   const known = explain(error, 'one of its databases')
   if (known instanceof BanyanError)
     return { code: known.code, message: known.message, hint: known.hint }
-  const hint = 'the worker tries again; see `banyan status`'
-  return { code: 'UNEXPECTED', message: known.message, hint }
+  const code = (known as { code?: unknown }).code
+  return {
+    code: typeof code === 'string' ? code : 'UNEXPECTED',
+    message: known.message,
+    hint: 'the worker tries again; see `banyan status`',
+  }
 }

@@ -5,7 +5,7 @@ import { Closers } from '../../model/closers.ts'
 import type { Context } from '../context.ts'
 import { openStore } from '../control-store.ts'
 import { lagOf } from '../run.ts'
-import { startAll } from '../up.ts'
+import { type Running, startAll } from '../up.ts'
 import { openProject, openWiring } from '../wiring.ts'
 import { type Databases, isSetUp, openDatabases, type Size, startApps } from './clinic.ts'
 import { startLoad } from './load.ts'
@@ -37,6 +37,8 @@ export interface EnvironmentWanted {
     config: string
     databases: Databases
   }) => Promise<void>
+  /** Banyan itself, by its project's file; default: as `banyan up` starts it. What it opens must answer at `facade`. */
+  readonly start?: (config: string, facade: number) => Promise<Running>
 }
 
 const STANDARD: Enough = { compared: 500, canaryReads: 400 }
@@ -73,8 +75,8 @@ export async function openEnvironment(
     const apps = await startApps(folder, ports, databases)
     closers.defer(() => apps[Symbol.asyncDispose]())
     screen.doing('starting Banyan')
-    const { project } = await openProject(config)
-    const running = await startAll({ config }, project, wanted.lag)
+    const start = wanted.start ?? (() => startUp(config, wanted.lag))
+    const running = await start(config, ports.facade)
     closers.defer(() => running[Symbol.asyncDispose]())
     const { store, ear, ...opened } = openStore(running.control.url)
     closers.defer(() => opened[Symbol.asyncDispose]())
@@ -106,4 +108,9 @@ export async function openEnvironment(
     await closers[Symbol.asyncDispose]()
     throw error
   }
+}
+
+async function startUp(config: string, lag: string | undefined): Promise<Running> {
+  const { project } = await openProject(config)
+  return startAll({ config }, project, lag)
 }
