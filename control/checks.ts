@@ -1,6 +1,7 @@
 /** What can stop a flip: one small function a check, and which of them each stage asks for. */
 import type { Stage } from '../model/stage.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
+import { lossBlocker } from './way-back.ts'
 
 export type Blocker = Blocked
 
@@ -39,6 +40,10 @@ const lag: Check = facts =>
       message: `${stream.name} is ${seconds(stream.lagMs ?? 0)} behind; the limit is ${seconds(facts.limits.lagMaxMs)}`,
       hint: `the pause would be that long; wait: banyan status ${facts.slice}`,
     }))
+
+/** Only where nothing would be lost is the way back an ordinary flip. */
+const whole: Check = ({ slice, wayBack }) =>
+  wayBack && lossBlocker(slice, wayBack.service, wayBack.fact)
 
 const ready: Check = facts =>
   facts.serviceReady.ok
@@ -124,7 +129,7 @@ const owning =
 
 // prettier-ignore
 const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
-const BACK_FROM_MOVED: Check[] = [routers, owning(inStep, heard, lag, noRogue, fingerprint)]
+const BACK_FROM_MOVED: Check[] = [routers, owning(whole, inStep, heard, lag, noRogue, fingerprint)]
 
 export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
   legacy: [],

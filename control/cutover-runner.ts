@@ -2,15 +2,16 @@
 import type { BanyanFile } from '../model/banyan-file.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import type { Slice } from '../model/project.ts'
 import type { Side, Stage } from '../model/stage.ts'
 import { STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
-import { systemOf } from '../postgres/connection.ts'
+import { cut, systemOf } from '../postgres/connection.ts'
 import { type GateState, type Preparation, readGate } from '../postgres/gate.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
-import type { CutoverRun, OrdersPort } from './cutover-run.ts'
-import { STEPS } from './cutover.ts'
+import { type CutoverRun, leftMs, type OrdersPort } from './cutover-run.ts'
+import { ABANDON_STEPS, type Step, STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
 import { type SequenceRow, sequenceStarts } from './sequences.ts'
 import { beginStep, startFlip } from './store/flips.ts'
@@ -34,18 +35,20 @@ export interface RunnerOptions {
   readonly signal: AbortSignal
   /** Steps 0–5, then ABORTED on purpose. */
   readonly rehearse: boolean
+  /** Where legacy takes the tables without the stream: who says so, and why. */
+  readonly said?: CutoverRun['said']
 }
 
 /** Throws FLIP_UNDONE (its cause says why) when the old owner has the tables again, and nothing is lost. */
 export async function runCutover(options: RunnerOptions): Promise<void> {
   const run = await makeRun(options)
   await startFlip(options.store, options.flip, run.epoch)
-  for (const step of STEPS) {
+  for (const step of options.said ? ABANDON_STEPS : STEPS) {
     const done = await beginStep(options.store, options.flip, step.step)
     const started = run.now()
     try {
       if (options.rehearse && step.step === 'prepare') throw new Rehearsed()
-      await step.act(run)
+      await inTime(run, step, step.act(run))
       await done(run.now() - started)
     } catch (error) {
       await done(run.now() - started, { failed: codeOf(error) })
@@ -64,6 +67,29 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
 }
 
 class Rehearsed extends Error {}
+
+/** A step ends by itself within the hold; what takes longer than this on top waits for a machine that says nothing. */
+const SILENT_MS = 5_000
+
+/**
+ * A database that is gone without a word would keep the flip, and everybody who waits for it, for as long as TCP does.
+ * Both sessions are cut then: settling opens new ones. Throws UNREACHABLE.
+ */
+async function inTime(run: CutoverRun, { step, undo }: Step, work: Promise<void>): Promise<void> {
+  // Publishing waits for routers, and bounds that itself.
+  if (step === 'publish') return work
+  const limitMs = SILENT_MS + (undo === 'forward only' ? 0 : Math.max(leftMs(run), run.budget.drainMs))
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      for (const client of [run.legacy, run.service]) cut(client)
+      const details = ['one of the two databases', `no answer at ${step} in time`]
+      reject(new BanyanError(POSTGRES_ERRORS.UNREACHABLE, details))
+    }, limitMs)
+  })
+  work.catch(() => undefined)
+  await Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
 
 function undone(run: CutoverRun, cause: unknown): BanyanError {
   const why = cause instanceof Error ? cause.message : String(cause)
@@ -99,6 +125,7 @@ async function makeRun(options: RunnerOptions): Promise<CutoverRun> {
     now: options.now,
     sleep: options.sleep,
     signal: options.signal,
+    said: options.said,
     startedAt: 0,
     version: 0,
   }

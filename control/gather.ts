@@ -25,10 +25,10 @@ import { readRouters } from './store/routers.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 import { readStreams } from './store/streams.ts'
+import { readWayBack, SILENT_MAX_MS } from './way-back.ts'
 import { lastVerification, whyOutdated } from './store/verifications.ts'
 
 const READY_TIMEOUT_MS = 1_000
-const SILENT_MAX_MS = 3_000
 
 export interface GatherContext {
   readonly store: Store
@@ -83,6 +83,10 @@ export async function gatherFacts(
     rogueWrites: (await readRogue(store)).filter(write => write.slice === slice.name).length,
     fingerprints: inMotion && ownsTables ? await fingerprints(context, slice) : [],
     limits: wiring.project.banyan.limits,
+    wayBack:
+      ownsTables && STAGES[fact.stage].owner === 'service' && STAGES[to].owner === 'legacy'
+        ? { service: slice.service, fact: await readWayBack(context, slice) }
+        : null,
     silentMaxMs: SILENT_MAX_MS,
   }
 }

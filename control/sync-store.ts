@@ -8,6 +8,7 @@ import type { Cascade } from '../sync/apply/table.ts'
 import type { StreamProgress } from '../sync/ports.ts'
 import type { SyncStore } from '../sync/store.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { recordCopied, recordReturned } from './store/abandoned.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
@@ -86,6 +87,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
         message: why,
         hint: `compare again: banyan verify ${slice}`,
       }),
+    returned: (slice, closed) => recordReturned(store, slice, closed),
+    copied: slice => recordCopied(store, slice),
     cascades: (database, tables) => cascades(store, wiring, database, tables),
     async [Symbol.asyncDispose]() {
       for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)

@@ -82,7 +82,10 @@ function lastFlipLines({ lastFlip, checks }: SliceSeen, nowMs: number, paint: Pa
   const mark = outcome === 'done' ? paint.good : paint.bad
   const how = outcome === 'done' ? outcome : colors.red(String(outcome))
   const age = endedAtMs === null ? '' : ` ${ageText(nowMs - endedAtMs)}`
-  const kind = { flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' }
+  const kind = {
+    ...{ flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' },
+    abandon: ' (given up)',
+  }
   const reason = lastFlip.reason === null ? '' : `: ${lastFlip.reason}`
   const whole = { ...paint, width: Infinity }
   // What is still in the way stands under `checks`, with the command that clears it.

@@ -9,13 +9,16 @@ export interface StreamRow extends StreamFact {
   readonly rowsTotal: number
   readonly position: string | null
   readonly watermark: string | null
+  /** When its source last said how far it is; null: never. */
+  readonly heardAtMs: number | null
 }
 
 export async function readStreams(store: Store): Promise<StreamRow[]> {
   const { rows } = await store.pool.query<StreamRow>(
     `SELECT name, slice, state, rows_copied::float8 AS "rowsCopied", rows_total::float8 AS "rowsTotal", position::text,
        watermark::text, lag_ms AS "lagMs", error,
-       extract(epoch from clock_timestamp() - beat_at)::float8 * 1000 AS "silentMs"
+       extract(epoch from clock_timestamp() - beat_at)::float8 * 1000 AS "silentMs",
+       extract(epoch from heard_at)::float8 * 1000 AS "heardAtMs"
      FROM banyan.stream ORDER BY name`,
   )
   return rows
@@ -42,10 +45,12 @@ export async function updateStream(
 ): Promise<void> {
   await store.pool.query(
     `WITH told AS (SELECT pg_notify('banyan', 'stream') WHERE $3::text IS NOT NULL OR $9::bool)
-     INSERT INTO banyan.stream AS s (name, slice, state, rows_copied, rows_total, position, watermark, lag_ms, error, worker, beat_at)
-     VALUES ($1, $2, coalesce($3, 'new'), coalesce($4, 0), coalesce($5, 0), $6, $7, $8, $10, $11, clock_timestamp())
+     INSERT INTO banyan.stream AS s (name, slice, state, rows_copied, rows_total, position, watermark, lag_ms, error, worker, beat_at, heard_at)
+     VALUES ($1, $2, coalesce($3, 'new'), coalesce($4, 0), coalesce($5, 0), $6, $7, $8, $10, $11, clock_timestamp(),
+       CASE WHEN $7::pg_lsn IS NOT NULL THEN clock_timestamp() END)
      ON CONFLICT (name) DO UPDATE SET state = coalesce($3, s.state), rows_copied = coalesce($4, s.rows_copied),
        rows_total = coalesce($5, s.rows_total), position = coalesce($6, s.position), watermark = coalesce($7, s.watermark),
+       heard_at = CASE WHEN $7::pg_lsn IS NULL THEN s.heard_at ELSE clock_timestamp() END,
        lag_ms = coalesce($8, s.lag_ms), error = CASE WHEN $9 THEN $10 ELSE s.error END,
        worker = coalesce($11, s.worker), beat_at = clock_timestamp()`,
     [

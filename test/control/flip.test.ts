@@ -32,6 +32,7 @@ function green(stage: Stage): SliceFacts {
       { side: 'rooms', difference: null },
     ],
     limits: { lagMaxMs: 1_000, verifyMaxAgeMs: 86_400_000 },
+    wayBack: null,
     silentMaxMs: 3_000,
   }
 }

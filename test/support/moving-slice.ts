@@ -17,7 +17,7 @@ import type { WantedStage } from '../../model/slice-file.ts'
 import type { DatabaseUrls, Wiring } from '../../model/wiring.ts'
 import { rolesSql } from '../../postgres/roles.ts'
 import { runWorker } from '../../sync/worker.ts'
-import { query, testCluster } from './cluster.ts'
+import { query, testCluster, type TestCluster } from './cluster.ts'
 
 const LEGACY_SQL = `
   CREATE TABLE doctors (id bigint PRIMARY KEY, name text NOT NULL);
@@ -42,6 +42,8 @@ export interface MovingSlice {
   /** Superuser URLs. */
   readonly legacy: string
   readonly service: string
+  /** Of both databases, to stop and start again. */
+  readonly clusters: { readonly legacy: TestCluster; readonly service: TestCluster }
   /** The application's own sessions, by side. */
   readonly legacyApp: pg.Pool
   readonly serviceApp: pg.Pool
@@ -173,6 +175,7 @@ cutover: { quietMs: 20ms }
     wiring,
     legacy: legacy.url,
     service: service.url,
+    clusters: { legacy: legacyCluster, service: serviceCluster },
     legacyApp: legacy.app,
     serviceApp: service.app,
     want: stage => (wanted = stage),

@@ -1,0 +1,21 @@
+/** Writes that going back would lose, as lines. */
+import type { Loss } from '../control/way-back.ts'
+import { ageText, countOf } from './amounts.ts'
+
+const SHOWN = 5
+const VERBS = { c: 'INSERT', u: 'UPDATE', d: 'DELETE', t: 'TRUNCATE' }
+
+/** The first few, by their keys; `--json` has all that are named. */
+export function pendingLines({ count, writes, unknown }: Loss, nowMs: number): string[] {
+  const rest = (count ?? 0) - SHOWN
+  return [
+    ...(unknown === null ? [] : [`  how many isn't known: ${unknown}`]),
+    ...writes
+      .slice(0, SHOWN)
+      .map(
+        each =>
+          `  ${VERBS[each.op]} ${each.table} ${each.key}  ${ageText(nowMs - each.committedAtMs)}`,
+      ),
+    ...(rest > 0 ? [`  and ${countOf(rest, 'more write')}: --json has the first 1,000`] : []),
+  ]
+}
