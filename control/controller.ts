@@ -127,7 +127,8 @@ export async function runController(options: ControllerOptions): Promise<boolean
       if (tried.length === 0) return
       const failed = await settle(tried)
       for (const { name } of tried) {
-        if (!failed.has(name)) unsettled.delete(name)
+        if (failed.has(name)) unsettled.set(name, failed.get(name))
+        else unsettled.delete(name)
       }
     } catch (error) {
       options.log.warn({ err: error as Error }, 'slices not settled')

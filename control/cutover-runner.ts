@@ -8,7 +8,7 @@ import type { Side, Stage } from '../model/stage.ts'
 import { STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
 import { cut, systemOf } from '../postgres/connection.ts'
-import { type GateState, type Preparation, readGate } from '../postgres/gate.ts'
+import { type GateState, type Preparation, readGate, type Verdict } from '../postgres/gate.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
 import { type CutoverRun, leftMs, type OrdersPort } from './cutover-run.ts'
 import { ABANDON_STEPS, type Step, STEPS } from './cutover.ts'
@@ -48,7 +48,10 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
     const started = run.now()
     try {
       if (options.rehearse && step.step === 'prepare') throw new Rehearsed()
-      await inTime(run, step, step.act(run))
+      const work = step.act(run)
+      // Publishing waits for routers, and bounds that itself.
+      if (step.step === 'publish') await work
+      else await inTime(run, { what: step.step, limitMs: limitOf(run, step), work })
       await done(run.now() - started)
     } catch (error) {
       await done(run.now() - started, { failed: codeOf(error) })
@@ -56,8 +59,7 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
         if (step.step !== 'publish') throw error
         continue // The new owner is open: a late router meets the gate, and is named in `status`.
       }
-      const verdict =
-        step.undo === 'settle' ? (await settle(run.settlement, run.epoch)).verdict : 'ABORTED'
+      const verdict = step.undo === 'settle' ? await settled(run) : 'ABORTED'
       if (verdict === 'PROMOTED') continue // Decided all the same (an answer that was lost): go forward.
       await options.orders.release(run.slice)
       if (error instanceof Rehearsed) return
@@ -68,27 +70,36 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
 
 class Rehearsed extends Error {}
 
+async function settled(run: CutoverRun): Promise<Verdict> {
+  const work = settle(run.settlement, run.epoch)
+  return (await inTime(run, { what: 'settling', limitMs: SILENT_MS, work })).verdict
+}
+
 /** A step ends by itself within the hold; what takes longer than this on top waits for a machine that says nothing. */
-const SILENT_MS = 5_000
+const SILENT_MS = 3_000
+
+function limitOf(run: CutoverRun, { undo }: Step): number {
+  return SILENT_MS + (undo === 'forward only' ? 0 : Math.max(leftMs(run), run.budget.drainMs))
+}
 
 /**
  * A database that is gone without a word would keep the flip, and everybody who waits for it, for as long as TCP does.
  * Both sessions are cut then: settling opens new ones. Throws UNREACHABLE.
  */
-async function inTime(run: CutoverRun, { step, undo }: Step, work: Promise<void>): Promise<void> {
-  // Publishing waits for routers, and bounds that itself.
-  if (step === 'publish') return work
-  const limitMs = SILENT_MS + (undo === 'forward only' ? 0 : Math.max(leftMs(run), run.budget.drainMs))
+async function inTime<T>(
+  run: CutoverRun,
+  { what, limitMs, work }: { what: string; limitMs: number; work: Promise<T> },
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       for (const client of [run.legacy, run.service]) cut(client)
-      const details = ['one of the two databases', `no answer at ${step} in time`]
+      const details = ['one of the two databases', `no answer to ${what} within ${limitMs} ms`]
       reject(new BanyanError(POSTGRES_ERRORS.UNREACHABLE, details))
     }, limitMs)
   })
   work.catch(() => undefined)
-  await Promise.race([work, late]).finally(() => clearTimeout(timer))
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
 function undone(run: CutoverRun, cause: unknown): BanyanError {

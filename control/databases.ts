@@ -12,6 +12,9 @@ export interface SliceSessions {
 /** Who hasn't answered by then is away. Milliseconds. */
 const ANSWER_MS = 3_000
 
+/** No statement of a flip takes so long; a database that is gone must not keep the controller waiting for ever. */
+const STATEMENT_MS = 60_000
+
 /** Opens sessions as they are asked for and keeps them; a lost one is opened again the next time. */
 export class Databases implements AsyncDisposable {
   readonly #wiring: () => Wiring
@@ -58,6 +61,7 @@ export class Databases implements AsyncDisposable {
       url,
       applicationName: 'banyan control',
       connectTimeoutMs: ANSWER_MS,
+      answerMs: STATEMENT_MS,
       onLost: () => this.#open.delete(key),
     }).then(async client => {
       // Evidence is pushed by the databases (sync/apply).

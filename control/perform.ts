@@ -124,11 +124,16 @@ async function performAbandon(
 
 /** True where legacy is to own the tables again: the service's database has a part in it. */
 function movesHome(slice: Slice, { from, to }: FlipRow): boolean {
-  return movesOwner(from, to) && STAGES[to].owner === 'legacy' && Object.keys(slice.tables).length > 0
+  return (
+    movesOwner(from, to) && STAGES[to].owner === 'legacy' && Object.keys(slice.tables).length > 0
+  )
 }
 
 /** Nothing is written to a service before what was left behind there is closed. */
-async function closeFirst({ store, wiring, databases }: PerformContext, slice: Slice): Promise<void> {
+async function closeFirst(
+  { store, wiring, databases }: PerformContext,
+  slice: Slice,
+): Promise<void> {
   const sessions = await databases.both(slice).catch(() => undefined)
   const headroom = wiring.project.banyan.limits.sequenceHeadroom
   if (sessions) await closeReturned({ store, headroom }, slice, sessions)

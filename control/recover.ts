@@ -137,11 +137,11 @@ async function record(
       : lost
         ? asFlipError(new BanyanError(ABANDON_ERRORS.SERVICE_AWAY, gone))
         : {
-          code: 'FLIP_UNDONE',
-          message: 'the controller ended in the middle of it; its successor undid it',
-          hint: `nothing was lost; run it again: banyan flip ${slice.name} ${flip.to}`,
-          exit: 4,
-        },
+            code: 'FLIP_UNDONE',
+            message: 'the controller ended in the middle of it; its successor undid it',
+            hint: `nothing was lost; run it again: banyan flip ${slice.name} ${flip.to}`,
+            exit: 4,
+          },
   )
 }
 

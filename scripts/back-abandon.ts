@@ -101,7 +101,9 @@ function stakeText(context: Context, slice: Slice, { stream, position, heardAtMs
   const lines = [
     `${bad} ${colors.bold(slice.name)}  ${way.why ?? ''}`,
     `  the stream ${stream} ${heard}${at}`,
-    colors.red(`  what ${service} has told its clients was stored after that is NOT in legacy${lost}`),
+    colors.red(
+      `  what ${service} has told its clients was stored after that is NOT in legacy${lost}`,
+    ),
     ...(way.loses ? pendingLines(way.loses, Date.now()) : []),
     way.state === 'away'
       ? `  when that database comes back it is closed first, and those writes are listed; none of them is applied`
@@ -129,7 +131,8 @@ async function consent(
     proof = (options.proof ?? (await ask?.(how)) ?? '').trim()
     if (proof === '') throw missing('how is it known that its database can not come back writable?')
   } else if (options.yesLoseWrites === undefined && ask) {
-    if (!/^yes$/i.test(await ask('Give these writes up? (yes) '))) throw missing('the answer was no')
+    if (!/^yes$/i.test(await ask('Give these writes up? (yes) ')))
+      throw missing('the answer was no')
   }
   const word =
     options.yesLoseWrites ?? (await ask?.(`Type the name of the slice to give them up: `))
