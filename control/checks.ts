@@ -1,4 +1,6 @@
 /** What can stop a flip: one small function a check, and which of them each stage asks for. */
+import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import type { Stage } from '../model/stage.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
 import { lossBlocker } from './way-back.ts'
@@ -131,8 +133,15 @@ const owning =
 const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
 const BACK_FROM_MOVED: Check[] = [routers, owning(whole, inStep, heard, lag, noRogue, fingerprint)]
 
+const listed: Check = ({ slice, abandoned }) => {
+  if (!abandoned) return null
+  const details = [slice, abandoned.service, abandoned.why]
+  const { code, message, hint } = new BanyanError(ABANDON_ERRORS.ABANDONED, details)
+  return { code, message, hint }
+}
+
 export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
-  legacy: [],
+  legacy: [owning(listed)],
   sync: [forwardFrom('legacy', owning(preflight))],
   shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
   canary: [

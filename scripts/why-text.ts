@@ -1,5 +1,6 @@
 /** `banyan why` as text. Pure: it prints what was read, and nothing that wasn't. */
 import type { FlipRow } from '../control/store/flips.ts'
+import { abandonedLines } from './abandoned-text.ts'
 import { ageText, clockText, countOf, countText, timeText } from './amounts.ts'
 import { findingLines } from './finding-text.ts'
 import { pauseOf, stageText } from './flip-text.ts'
@@ -27,6 +28,7 @@ export function whyLines(why: Why, paint: Paint): string[] {
     ['brake', brakeLines(why, paint)],
     ['flip', openFlipLines(why, paint)],
     ['last flip', lastFlipLines(slice, nowMs, paint)],
+    ['given up', abandonedLines([slice], why, paint)],
     ['came here', cameLines(why)],
     ['streams', streamLines(slice, paint)],
     ['verified', verifiedLines(slice, nowMs, paint)],

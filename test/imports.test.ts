@@ -26,6 +26,9 @@ const RULES: Readonly<Record<string, Rule>> = {
     except: {
       'postgres/catalog.ts': 'what a table is made of is read in one place',
       'postgres/connection.ts': 'nobody connects in another way',
+      'postgres/abandon.ts': 'what settling finishes is begun here',
+      'postgres/explain.ts': 'a database that is away is named in one way',
+      'sync/pending.ts': 'what the way back would lose is counted where it is decided',
       'postgres/settle.ts': 'undo and recovery are one function, for workers and controllers',
       'postgres/sql.ts': 'names are quoted in one place',
       'sync/apply/table.ts': 'the port SyncStore says what a deleted parent takes along',

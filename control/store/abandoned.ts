@@ -20,6 +20,8 @@ export interface AbandonedFact {
   /** It took writes until then, as legacy did. */
   readonly wasOpen: boolean | null
   readonly accepted: boolean
+  /** The service was copied anew since. */
+  readonly copied: boolean
 }
 
 const ms = (column: string, name: string): string =>
@@ -27,13 +29,13 @@ const ms = (column: string, name: string): string =>
 
 /** The newest of each slice, until the service was copied anew; one that nobody has accepted stays where both were open. */
 export async function readAbandoned(store: Store): Promise<AbandonedFact[]> {
-  const { rows } = await store.pool.query<AbandonedFact & { over: boolean }>(
+  const { rows } = await store.pool.query<AbandonedFact>(
     `SELECT DISTINCT ON (slice) slice, epoch::int, ${ms('at', 'atMs')}, actor, proof, position::text, ${ms('heard_at', 'heardAtMs')},
        ${ms('returned_at', 'returnedAtMs')}, was_open AS "wasOpen", accepted_at IS NOT NULL AS accepted,
-       copied_at IS NOT NULL AND (accepted_at IS NOT NULL OR was_open IS NOT TRUE) AS over
+       copied_at IS NOT NULL AS copied
      FROM banyan.abandoned ORDER BY slice, epoch DESC`,
   )
-  return rows.filter(row => !row.over).map(({ over: _, ...row }) => row)
+  return rows.filter(row => !row.copied || (row.wasOpen === true && !row.accepted))
 }
 
 export async function recordAbandoned(
