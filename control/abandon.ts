@@ -3,15 +3,16 @@
  * never the controller's own. Where that database answers it is fenced first; where it doesn't, it is closed when it is back.
  */
 import type pg from 'pg'
-import { BanyanError } from '../model/errors.ts'
+import { BanyanError, must } from '../model/errors.ts'
 import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
-import { formatLsn } from '../model/position.ts'
+import { formatLsn, parseLsn } from '../model/position.ts'
 import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import {
   abandon,
   closeOlder,
   finishAbandon,
+  hasSchema,
   ownerOfRecord,
   type OwnerOfRecord,
 } from '../postgres/abandon.ts'
@@ -23,7 +24,7 @@ import { nextEpoch, settlementOf, streamTo } from './cutover-runner.ts'
 import type { SliceSessions } from './databases.ts'
 import type { PerformContext } from './perform.ts'
 import type { RecoverOptions } from './recover.ts'
-import { recordAbandoned, recordReturned } from './store/abandoned.ts'
+import { readAbandoned, recordAbandoned, recordReturned } from './store/abandoned.ts'
 import { beginStep, type FlipRow, startFlip } from './store/flips.ts'
 import { append } from './store/journal.ts'
 import { raiseEpoch, readSlices, setOverride, setStage } from './store/slices.ts'
@@ -184,6 +185,27 @@ export async function closeReturned(
     contact = await closeOlder({ slice: slice.name, legacy, service })
   }
   if (contact && 'closed' in contact) await recordReturned(store, slice.name, contact.closed)
+}
+
+/**
+ * For a database that was given up and hasn't been seen since. One that is closed already (it was fenced first, or a
+ * worker was quicker) has come back too.
+ */
+export async function watchReturned(
+  options: Pick<RecoverOptions, 'store' | 'headroom'>,
+  slice: Slice,
+  sessions: SliceSessions,
+): Promise<void> {
+  await closeReturned(options, slice, sessions)
+  const found = (await readAbandoned(options.store)).find(each => each.slice === slice.name)
+  if (!found || found.returnedAtMs !== null || !(await hasSchema(sessions.service))) return
+  const gate = await readGate(sessions.service, slice.name)
+  if (!gate || gate.open || gate.word < BigInt(2 * found.epoch)) return
+  const { rows } = await sessions.service.query<{ position: string }>(
+    'SELECT pg_catalog.pg_current_wal_insert_lsn()::text AS position',
+  )
+  const position = parseLsn(must(rows[0], 'a position').position)
+  await recordReturned(options.store, slice.name, { epoch: found.epoch, wasOpen: false, position })
 }
 
 /** Where an abandonment leads: legacy owns and reads, and the streams stay on record. */

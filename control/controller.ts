@@ -6,7 +6,7 @@ import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { explain } from '../postgres/explain.ts'
 import { readLoosened } from './crossing-facts.ts'
-import { closeReturned } from './abandon.ts'
+import { watchReturned } from './abandon.ts'
 import { Databases, setupSession } from './databases.ts'
 import { restoreKeys } from './loosen.ts'
 import { buildOrders } from './orders.ts'
@@ -143,7 +143,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
         const slice = wiring.project.slices.find(each => each.name === name)
         if (!slice || returnedAtMs !== null) continue
         const sessions = await databases.both(slice).catch(() => undefined)
-        if (sessions) await closeReturned({ store: options.store, headroom }, slice, sessions)
+        if (sessions) await watchReturned({ store: options.store, headroom }, slice, sessions)
       }
     } catch (error) {
       options.log.warn({ err: error as Error }, 'an old database is not closed yet')

@@ -12,7 +12,7 @@ import { streamTo } from './cutover-runner.ts'
 import type { Blocked } from './facts.ts'
 import { streamsOf } from './slice-streams.ts'
 import type { Store } from './store/store.ts'
-import { readStreams, type StreamRow } from './store/streams.ts'
+import { PASSING, readStreams, type StreamRow } from './store/streams.ts'
 
 export interface WayBack {
   /**
@@ -38,16 +38,6 @@ export const SILENT_MAX_MS = 3_000
 /** Who hasn't answered by then is away. */
 const CONNECT_MS = 1_000
 const STATEMENT_MS = 5_000
-
-/** What a worker gets over without anybody's help, once both databases answer. */
-const PASSING: readonly string[] = [
-  'UNREACHABLE',
-  'CONNECTION_LOST',
-  'DATABASE_STARTING',
-  'CONNECTIONS_EXHAUSTED',
-  'STREAM_LOST',
-  'SLOT_BUSY',
-]
 
 /** A healthy stream costs one look at the control database; only a broken one is counted. Never throws for a database that is away. */
 export async function readWayBack(

@@ -133,7 +133,7 @@ export async function closeOlder(
 const CLOSE_LOCK_MS = 2_000
 
 /** A new database in the old one's place knows nothing of us yet; legacy may have been uninstalled. */
-async function hasSchema(client: pg.ClientBase): Promise<boolean> {
+export async function hasSchema(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ there: string }>(
     `SELECT (pg_catalog.to_regclass('banyan.slice') IS NOT NULL)::text AS there`,
   )

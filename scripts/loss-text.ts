@@ -1,9 +1,18 @@
 /** Writes that going back would lose, as lines. */
-import type { Loss } from '../control/way-back.ts'
+import { type Loss, lossText, type WayBack } from '../control/way-back.ts'
+import { STAGES } from '../model/stage.ts'
 import { ageText, countOf } from './amounts.ts'
 
 const SHOWN = 5
 const VERBS = { c: 'INSERT', u: 'UPDATE', d: 'DELETE', t: 'TRUNCATE' }
+
+/** What going back costs a moved slice now: the promise only where it holds. */
+export function wayBackWords({ state, loses }: WayBack): string {
+  if (state === 'lossless') return STAGES.moved.wayBack
+  if (state === 'waits') return 'one pause, once its stream goes on'
+  if (state === 'away') return 'waits for its database'
+  return `would lose ${loses ? lossText(loses).replace(/,$/, '') : 'writes'}`
+}
 
 /** The first few, by their keys; `--json` has all that are named. */
 export function pendingLines({ count, writes, unknown }: Loss, nowMs: number): string[] {

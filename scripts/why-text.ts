@@ -4,6 +4,7 @@ import { abandonedLines } from './abandoned-text.ts'
 import { ageText, clockText, countOf, countText, timeText } from './amounts.ts'
 import { findingLines } from './finding-text.ts'
 import { pauseOf, stageText } from './flip-text.ts'
+import { pendingLines, wayBackWords } from './loss-text.ts'
 import type { SliceLook } from './look.ts'
 import type { SliceSeen } from './next-step.ts'
 import { type Paint, problemLines } from './paint.ts'
@@ -32,6 +33,7 @@ export function whyLines(why: Why, paint: Paint): string[] {
     ['came here', cameLines(why)],
     ['streams', streamLines(slice, paint)],
     ['verified', verifiedLines(slice, nowMs, paint)],
+    ['way back', wayBackLines(why, paint)],
     ['checks', checkLines(why, paint)],
   ]
   return [
@@ -160,6 +162,16 @@ function verifiedLines(slice: SliceLook, nowMs: number, paint: Paint): string[] 
       return `  ${table.table}: ${parts(table)} of ${countOf(table.rows, 'row')}: ${table.keys.join(', ')}${rest}`
     }),
   ]
+}
+
+/** Only where the way home is looked at: what it would cost now, and what it would lose. */
+function wayBackLines({ slice, nowMs }: Why, paint: Paint): string[] {
+  const way = slice.checks?.wayBack
+  if (!way) return []
+  const words = wayBackWords(way)
+  if (way.state === 'lossless') return [`${paint.good} ${words}`]
+  const lines = [`${paint.bad} ${paint.colors.red(words)}`, ...(way.why === null ? [] : [way.why])]
+  return way.loses ? [...lines, ...pendingLines(way.loses, nowMs)] : lines
 }
 
 function checkLines({ slice }: Why, paint: Paint): string[] {
