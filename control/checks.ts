@@ -1,6 +1,9 @@
 /** What can stop a flip: one small function a check, and which of them each stage asks for. */
+import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import type { Stage } from '../model/stage.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
+import { lossBlocker } from './way-back.ts'
 
 export type Blocker = Blocked
 
@@ -39,6 +42,10 @@ const lag: Check = facts =>
       message: `${stream.name} is ${seconds(stream.lagMs ?? 0)} behind; the limit is ${seconds(facts.limits.lagMaxMs)}`,
       hint: `the pause would be that long; wait: banyan status ${facts.slice}`,
     }))
+
+/** Only where nothing would be lost is the way back an ordinary flip. */
+const whole: Check = ({ slice, wayBack }) =>
+  wayBack && lossBlocker(slice, wayBack.service, wayBack.fact)
 
 const ready: Check = facts =>
   facts.serviceReady.ok
@@ -124,10 +131,17 @@ const owning =
 
 // prettier-ignore
 const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
-const BACK_FROM_MOVED: Check[] = [routers, owning(inStep, heard, lag, noRogue, fingerprint)]
+const BACK_FROM_MOVED: Check[] = [routers, owning(whole, inStep, heard, lag, noRogue, fingerprint)]
+
+const listed: Check = ({ slice, abandoned }) => {
+  if (!abandoned) return null
+  const details = [slice, abandoned.service, abandoned.why]
+  const { code, message, hint } = new BanyanError(ABANDON_ERRORS.ABANDONED, details)
+  return { code, message, hint }
+}
 
 export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
-  legacy: [],
+  legacy: [owning(listed)],
   sync: [forwardFrom('legacy', owning(preflight))],
   shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
   canary: [

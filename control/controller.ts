@@ -4,16 +4,19 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { LoadedProject, Slice } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
+import { explain } from '../postgres/explain.ts'
+import { watchReturned } from './abandon.ts'
 import { Databases, setupSession } from './databases.ts'
 import { restoreKeys } from './loosen.ts'
 import { buildOrders } from './orders.ts'
-import { performFlip } from './perform.ts'
+import { asFlipError, performFlip } from './perform.ts'
 import { Publisher } from './publisher.ts'
 import { lostSlices, reconcile, wantedOf } from './reconcile.ts'
 import { recover } from './recover.ts'
 import { mustRemember } from './remembered.ts'
 import { beat, takeLease } from './lease.ts'
-import { type FlipRow, readFlips } from './store/flips.ts'
+import { readAbandoned } from './store/abandoned.ts'
+import { endFlip, type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
 import { readSlices, wantSlices } from './store/slices.ts'
 import type { Ear, Store } from './store/store.ts'
@@ -63,16 +66,19 @@ export async function runController(options: ControllerOptions): Promise<boolean
   const publisher = new Publisher({ store: options.store, lease, project: () => wiring.project })
   await using databases = new Databases(() => wiring)
   const running = new Map<string, Promise<void>>()
+  // Beside the loop: a database that says nothing keeps no other slice waiting.
+  let settling: Promise<void> | undefined
+  let returning: Promise<void> | undefined
   // Whatever ends it: nothing of this lease goes on behind its successor's back.
   await using _running = {
     async [Symbol.asyncDispose]() {
       over.abort()
-      await Promise.allSettled(running.values())
+      await Promise.allSettled([...running.values(), settling, returning])
     },
   }
   await append(options.store.pool, { actor: 'controller', slice: null, kind: 'controller started' })
   await wantSlices(options.store, wantedOf(wiring.project))
-  let unsettled = await settle(wiring.project.slices)
+  const unsettled = await settle(wiring.project.slices)
   let published = tableOf(wiring)
   await publisher.refresh()
 
@@ -95,9 +101,8 @@ export async function runController(options: ControllerOptions): Promise<boolean
       problems.push(new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [name]).message)
     }
     await beat(options.store, problems)
-    if (unsettled.size > 0) {
-      unsettled = await settle(wiring.project.slices.filter(slice => unsettled.has(slice.name)))
-    }
+    settling ??= settleAgain().finally(() => (settling = undefined))
+    returning ??= closeReturning().finally(() => (returning = undefined))
     const more = await reconcile(options.store)
     startFlips(asked)
     if (running.size === 0 && more === 0 && options.untilIdle?.()) break
@@ -126,6 +131,35 @@ export async function runController(options: ControllerOptions): Promise<boolean
     return failed
   }
 
+  async function settleAgain(): Promise<void> {
+    const tried = wiring.project.slices.filter(slice => unsettled.has(slice.name))
+    try {
+      if (tried.length === 0) return
+      const failed = await settle(tried)
+      for (const { name } of tried) {
+        if (failed.has(name)) unsettled.set(name, failed.get(name))
+        else unsettled.delete(name)
+      }
+    } catch (error) {
+      options.log.warn({ err: error as Error }, 'slices not settled')
+    }
+  }
+
+  /** A database that was given up is closed as soon as it answers. */
+  async function closeReturning(): Promise<void> {
+    try {
+      const headroom = wiring.project.banyan.limits.sequenceHeadroom
+      for (const { slice: name, returnedAtMs } of await readAbandoned(options.store)) {
+        const slice = wiring.project.slices.find(each => each.name === name)
+        if (!slice || returnedAtMs !== null) continue
+        const sessions = await databases.both(slice).catch(() => undefined)
+        if (sessions) await watchReturned({ store: options.store, headroom }, slice, sessions)
+      }
+    } catch (error) {
+      options.log.warn({ err: error as Error }, 'an old database is not closed yet')
+    }
+  }
+
   /** A predecessor that died may have left keys loose that nobody needs so. */
   async function keysHome(): Promise<void> {
     // Where nothing ever moved, no role of ours may be there yet.
@@ -137,9 +171,16 @@ export async function runController(options: ControllerOptions): Promise<boolean
 
   function startFlips(asked: readonly FlipRow[]): void {
     for (const flip of asked) {
-      const busy = running.has(flip.slice) || unsettled.has(flip.slice)
+      const busy = running.has(flip.slice)
       if (flip.startedAtMs === null && !busy) running.set(flip.slice, perform(flip))
     }
+  }
+
+  /** Why no flip of the slice can begin yet. Giving its service up is what ends such a wait. */
+  async function stillUnsettled(flip: FlipRow): Promise<unknown> {
+    if (!unsettled.has(flip.slice)) return undefined
+    await (settling ??= settleAgain().finally(() => (settling = undefined)))
+    return flip.kind === 'abandon' ? undefined : unsettled.get(flip.slice)
   }
 
   async function perform(flip: FlipRow): Promise<void> {
@@ -153,6 +194,11 @@ export async function runController(options: ControllerOptions): Promise<boolean
       sleep: pause,
     }
     try {
+      const left = await stillUnsettled(flip)
+      if (left) {
+        await endFlip(options.store, flip.id, 'refused', asFlipError(explain(left)))
+        return
+      }
       const outcome = await performFlip(context, flip)
       options.log.info({ slice: flip.slice, from: flip.from, to: flip.to, outcome }, 'flip ended')
     } catch (error) {

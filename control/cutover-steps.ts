@@ -1,9 +1,10 @@
 /** The steps of the cutover: each does one thing, within the budget, and throws a coded error where it can't. */
 import type pg from 'pg'
-import { BanyanError } from '../model/errors.ts'
+import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import * as gate from '../postgres/gate.ts'
 import { clockOf, promote } from '../postgres/settle.ts'
+import { decideAbandon } from './decide-abandon.ts'
 import { type CutoverRun, leftMs, newOwner, oldOwner } from './cutover-run.ts'
 import { ackedBy, drainedBy } from './store/routers.ts'
 
@@ -126,6 +127,12 @@ export async function decide(run: CutoverRun): Promise<void> {
     const details = [run.slice, run.from, 'its epoch was aborted by somebody else']
     throw new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, details)
   }
+}
+
+/** In the place of reach, compare, prepare and decide: legacy decides without the stream. */
+export async function giveUp(run: CutoverRun): Promise<void> {
+  const { settlement, epoch, said } = run
+  await decideAbandon({ settlement, epoch, said: must(said, 'who gives it up') })
 }
 
 export async function open(run: CutoverRun): Promise<void> {

@@ -1,5 +1,6 @@
 /** All that the checks look at, as one value: collected by control/gather.ts, judged by control/checks.ts. */
 import type { Stage } from '../model/stage.ts'
+import type { WayBack } from './way-back.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
 
 export interface StreamFact {
@@ -49,6 +50,10 @@ export interface SliceFacts {
   /** Per side, what differs from the recorded fingerprint. */
   readonly fingerprints: readonly { readonly side: string; readonly difference: string | null }[]
   readonly limits: { readonly lagMaxMs: number; readonly verifyMaxAgeMs: number }
+  /** Why a service's database that was given up still matters; null where none was, or somebody has accepted it. */
+  readonly abandoned: { readonly service: string; readonly why: string } | null
+  /** Of a slice that its service owns, on its way home; else null. */
+  readonly wayBack: { readonly service: string; readonly fact: WayBack } | null
   /** Older than this a stream's word isn't believed. Milliseconds. */
   readonly silentMaxMs: number
 }

@@ -5,10 +5,11 @@ import { type Diagnostic, diagnostic } from '../model/diagnostic.ts'
 import { copyOf, renamesOf } from '../model/mapping.ts'
 import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
-import { STAGES, type Stage } from '../model/stage.ts'
+import { movesOwner, STAGE_NAMES, STAGES, type Stage } from '../model/stage.ts'
 import { type DatabaseUrls, unqualified, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
+import { ownerOfRecord } from '../postgres/abandon.ts'
 import { fingerprintDifference } from '../postgres/gate.ts'
 import { preflight } from '../sync/preflight.ts'
 import { oneWayBlockers } from '../sync/preflight-columns.ts'
@@ -19,16 +20,17 @@ import { readForeignKeys, readLoosened, readTriggers } from './crossing-facts.ts
 import type { Databases } from './databases.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
 import { streamsOf } from './slice-streams.ts'
+import { readAbandoned } from './store/abandoned.ts'
 import { type CensusFact, readCensus, readRogue } from './store/findings.ts'
 import { readOrders } from './store/orders.ts'
 import { readRouters } from './store/routers.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 import { readStreams } from './store/streams.ts'
+import { readWayBack, SILENT_MAX_MS } from './way-back.ts'
 import { lastVerification, whyOutdated } from './store/verifications.ts'
 
 const READY_TIMEOUT_MS = 1_000
-const SILENT_MAX_MS = 3_000
 
 export interface GatherContext {
   readonly store: Store
@@ -81,8 +83,17 @@ export async function gatherFacts(
         : [],
     foreignWriters: foreignWriters(slice, census.writers),
     rogueWrites: (await readRogue(store)).filter(write => write.slice === slice.name).length,
-    fingerprints: inMotion && ownsTables ? await fingerprints(context, slice) : [],
+    // Where legacy stays the owner, going back asks nothing of a service that may be dead.
+    fingerprints:
+      inMotion && ownsTables && (movesOwner(fact.stage, to) || !isBack(fact.stage, to))
+        ? await fingerprints(context, slice)
+        : [],
     limits: wiring.project.banyan.limits,
+    abandoned: to === 'legacy' ? await abandonedOf(context, slice) : null,
+    wayBack:
+      ownsTables && STAGES[fact.stage].owner === 'service' && STAGES[to].owner === 'legacy'
+        ? { service: slice.service, fact: await readWayBack(context, slice) }
+        : null,
     silentMaxMs: SILENT_MAX_MS,
   }
 }
@@ -165,6 +176,24 @@ async function oneWay({ wiring, databases }: GatherContext, slice: Slice): Promi
     const span = source.at(['tables', wanted.name], 'key')
     return blockers.map(({ rule, details }) => diagnostic({ source, span, rule, details }))
   })
+}
+
+function isBack(from: Stage, to: Stage): boolean {
+  return STAGE_NAMES.indexOf(to) < STAGE_NAMES.indexOf(from)
+}
+
+/** While the streams are there, what it had stored can still be listed; the way to `legacy` takes them down. */
+async function abandonedOf(
+  { store, databases }: GatherContext,
+  slice: Slice,
+): Promise<SliceFacts['abandoned']> {
+  const found = (await readAbandoned(store)).find(each => each.slice === slice.name)
+  if (!found || found.accepted || found.copied) return null
+  const { service } = slice
+  if (found.returnedAtMs === null) return { service, why: 'has not come back' }
+  const owner = await ownerOfRecord(await databases.legacy(slice.name), slice.name)
+  if (!owner?.abandoned || owner.abandoned.listed) return null
+  return { service, why: 'its change stream is not read to its end' }
 }
 
 async function fingerprints(

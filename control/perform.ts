@@ -1,13 +1,16 @@
 /** Performs one flip that was asked for: gathers facts, asks the checks, then does what that step is made of. */
 import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
-import { STAGES } from '../model/stage.ts'
+import { movesOwner, STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
+import { ownerOfRecord } from '../postgres/abandon.ts'
 import { explain } from '../postgres/explain.ts'
+import { abandonAlone, closeReturned, mayAbandon, recordAbandonment, saidOf } from './abandon.ts'
 import { runCutover } from './cutover-runner.ts'
-import type { CutoverRun } from './cutover-run.ts'
+import { type CutoverRun, Unsettled } from './cutover-run.ts'
 import { acknowledged } from './cutover-steps.ts'
 import { type Databases, setupSession } from './databases.ts'
 import { decideFlip } from './flip.ts'
@@ -43,6 +46,10 @@ export async function performFlip(
   const slice = context.wiring.project.slices.find(each => each.name === flip.slice)
   if (!slice) return refused(context, flip, unknownSlice(context, flip.slice))
   try {
+    const away = movesHome(slice, flip) ? await serviceAway(context, slice) : undefined
+    if (flip.kind === 'abandon') return await performAbandon(context, slice, flip, away)
+    if (away) return await refused(context, flip, asFlipError(away))
+    if (Object.keys(slice.tables).length > 0) await closeFirst(context, slice)
     // A table that was published a moment ago isn't a reason to refuse: the check says who still hasn't got it.
     const version = (await readOrders(context.store))?.version ?? 0
     await acknowledged({ ...context, version }, ROUTERS_MS).catch(() => undefined)
@@ -74,6 +81,13 @@ async function moveReads(
     await installSlice(context, slice)
   }
   const version = await context.publisher.move(slice.name, flip.to, flip.percent, null)
+  return routersLate(context, version)
+}
+
+async function routersLate(
+  context: PerformContext,
+  version: number,
+): Promise<BanyanError | undefined> {
   return acknowledged({ ...context, version }, ROUTERS_MS).then(
     () => undefined,
     (error: unknown) => {
@@ -82,6 +96,63 @@ async function moveReads(
       throw error
     },
   )
+}
+
+/** Only here, because somebody asked for it: no check, guard or brake leads to it. */
+async function performAbandon(
+  context: PerformContext,
+  slice: Slice,
+  flip: FlipRow,
+  away: BanyanError | undefined,
+): Promise<NonNullable<FlipRow['outcome']>> {
+  const { store, wiring, databases, publisher } = context
+  const why = await mayAbandon(context, slice, flip, away)
+  if (why) return refused(context, flip, asFlipError(why))
+  if (away) await abandonAlone(context, slice, flip)
+  else await moveOwner(context, slice, flip)
+  try {
+    const owner = await ownerOfRecord(await databases.legacy(slice.name), slice.name)
+    await recordAbandonment(store, slice, flip, must(owner, 'the decision'))
+    const version = await publisher.refresh()
+    await using setup = await setupSession(wiring.legacy.setup)
+    await restoreKeys(store, setup.client, wiring.project)
+    const late = await routersLate(context, version)
+    await endFlip(store, flip.id, 'done', late ? asFlipError(late) : null)
+    return 'done'
+  } catch (cause) {
+    // It is decided: whoever recovers it goes on from there.
+    throw new Unsettled('the epoch is not settled', { cause })
+  }
+}
+
+/** True where legacy is to own the tables again: the service's database has a part in it. */
+function movesHome(slice: Slice, { from, to }: FlipRow): boolean {
+  return (
+    movesOwner(from, to) && STAGES[to].owner === 'legacy' && Object.keys(slice.tables).length > 0
+  )
+}
+
+/** Nothing is written to a service before what was left behind there is closed. */
+async function closeFirst(
+  { store, wiring, databases }: PerformContext,
+  slice: Slice,
+): Promise<void> {
+  const sessions = await databases.both(slice).catch(() => undefined)
+  const headroom = wiring.project.banyan.limits.sequenceHeadroom
+  if (sessions) await closeReturned({ store, headroom }, slice, sessions)
+}
+
+async function serviceAway(
+  { databases }: Pick<PerformContext, 'databases'>,
+  slice: Slice,
+): Promise<BanyanError | undefined> {
+  try {
+    await databases.service(slice)
+    return undefined
+  } catch (cause) {
+    const details = [slice.name, slice.service, explain(cause).message]
+    return new BanyanError(ABANDON_ERRORS.SERVICE_AWAY, details, { cause })
+  }
 }
 
 async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): Promise<undefined> {
@@ -111,6 +182,7 @@ async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): 
     sleep: context.sleep,
     signal: context.signal,
     rehearse,
+    said: flip.kind === 'abandon' ? await saidOf(store, slice, flip) : undefined,
   })
   const undone = await run.then(
     () => undefined,
@@ -124,9 +196,6 @@ async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): 
   await restoreKeys(store, setup.client, wiring.project)
   if (undone) throw undone
 }
-
-/** What became of the epoch isn't known here: whoever settles reads it in the databases. */
-class Unsettled extends Error {}
 
 async function refused(
   context: PerformContext,

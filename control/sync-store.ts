@@ -10,6 +10,7 @@ import type { SyncStore } from '../sync/store.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
 import { endSilent, speak } from './silent.ts'
 import { lost } from './remembered.ts'
+import { recordCopied, recordReturned } from './store/abandoned.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
 import { append } from './store/journal.ts'
 import { readSlices } from './store/slices.ts'
@@ -127,6 +128,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
         hint: `compare again: banyan verify ${slice}`,
       }),
     cascades: (database, tables) => cascades(wiring, database, tables),
+    returned: (slice, closed) => recordReturned(store, slice, closed),
+    copied: slice => recordCopied(store, slice),
     async [Symbol.asyncDispose]() {
       for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
       await (await claims?.catch(() => undefined))?.end()

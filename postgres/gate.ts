@@ -6,7 +6,7 @@ import { PROTOCOL_STATES } from '../model/errors-protocol.ts'
 import { type Lsn, parseLsn, type System } from '../model/position.ts'
 
 export type Verdict = 'PROMOTED' | 'ABORTED'
-export type EvidenceKind = 'REACHED' | 'COMPARED' | 'PREPARED'
+export type EvidenceKind = 'REACHED' | 'COMPARED' | 'PREPARED' | 'ABANDONED' | 'COPIED'
 
 export interface FenceRow {
   readonly epoch: number

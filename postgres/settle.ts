@@ -1,5 +1,6 @@
 /** Ends an epoch, whatever became of whoever began it: undo, recovery, standby and worker all call this one function. */
 import type pg from 'pg'
+import { closeOlder, finishAbandon } from './abandon.ts'
 import {
   copyDecision,
   decide,
@@ -40,6 +41,8 @@ export async function settle(what: Settlement, epoch: number): Promise<Settled> 
   if (verdict === 'PROMOTED') return { verdict, complete: await promote(what, epoch) }
   await reopen(legacy, slice, epoch)
   if (!service) return { verdict, complete: false }
+  // A service that was given up meanwhile is closed; `reopen` then finds a newer word.
+  await closeOlder({ slice, legacy, service })
   await copyDecision(service, slice, epoch, verdict)
   await reopen(service, slice, epoch)
   return { verdict, complete: true }
@@ -48,7 +51,11 @@ export async function settle(what: Settlement, epoch: number): Promise<Settled> 
 /** After PROMOTED: prepare if that is missing, copy the decision, open the new owner. Forward only. */
 export async function promote(what: Settlement, epoch: number): Promise<boolean> {
   const { slice, legacy, service } = what
-  const newOwner = (await fencedIn(legacy, slice, epoch)) ? 'service' : 'legacy'
+  const here = await readGate(legacy, slice)
+  if (here?.evidence.some(row => row.epoch === epoch && row.kind === 'ABANDONED')) {
+    return finishAbandon(what, epoch)
+  }
+  const newOwner = here?.fences.some(row => row.epoch === epoch) ? 'service' : 'legacy'
   if (newOwner === 'service') {
     if (!service) return false
     await prepareOnce(what, service, epoch, newOwner)
@@ -102,11 +109,6 @@ async function prepareOnce(
   const gate = await readGate(client, what.slice)
   const done = gate?.evidence.some(row => row.epoch === epoch && row.kind === 'PREPARED')
   if (!done) await prepare(client, await what.preparation(epoch, newOwner))
-}
-
-async function fencedIn(client: pg.ClientBase, slice: string, epoch: number): Promise<boolean> {
-  const gate = await readGate(client, slice)
-  return gate?.fences.some(row => row.epoch === epoch) ?? false
 }
 
 async function diedFence(client: pg.ClientBase, slice: string, epoch: number): Promise<boolean> {

@@ -4,6 +4,7 @@ import { type FlipError, type FlipRow, readFlips } from '../control/store/flips.
 import { append } from '../control/store/journal.ts'
 import { readSlices, setOverride, type SliceFact } from '../control/store/slices.ts'
 import { transact } from '../control/store/store.ts'
+import { readWayBack } from '../control/way-back.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Stage, STAGE_NAMES } from '../model/stage.ts'
@@ -42,7 +43,9 @@ export async function runBack(
     const patch = await stageInFile(context.config, slice, to, undefined)
     if (context.json) {
       const said = { slice: name, from: fact.stage, to, done: error === null, error, flips }
-      context.write(jsonText({ ...said, diff: patch.diff }))
+      const lossy = error?.blockers?.some(each => each.code === 'WOULD_LOSE') ?? false
+      const loses = lossy ? (await readWayBack(opened, slice)).loses : undefined
+      context.write(jsonText({ ...said, ...(loses && { loses }), diff: patch.diff }))
       return error?.exit ?? 0
     }
     let here: Pick<SliceFact, 'stage' | 'percent'> = fact

@@ -132,9 +132,14 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
     .argument('<slice>')
     .argument('[stage]', 'default: the stage before')
     .option('--reason <text>', 'for the journal')
+    .option('--abandon', 'without what its service has stored and legacy has not: asks twice')
+    .option('--yes-lose-writes <slice>', 'the second answer, where nobody is there to be asked')
+    .option('--proof <text>', 'how you know that its database can not come back writable')
     .action(
-      act(async (context, slice: string, stage: string | undefined, options: FlipOptions) =>
-        (await import('./back.ts')).runBack(context, slice, stage, options),
+      act(async (context, slice: string, stage: string | undefined, options: BackOptions) =>
+        options.abandon
+          ? (await import('./back-abandon.ts')).runAbandon(context, slice, stage, options)
+          : (await import('./back.ts')).runBack(context, slice, stage, options),
       ),
     )
   command('release', 'take the brake off: the slice follows its file again')
@@ -243,6 +248,11 @@ export interface FlipOptions {
 export interface DoctorOptions {
   readonly accept?: boolean
   readonly rebuildControl?: boolean
+}
+export interface BackOptions extends FlipOptions {
+  readonly abandon?: boolean
+  readonly yesLoseWrites?: string
+  readonly proof?: string
 }
 export interface MigrateOptions {
   readonly check?: boolean

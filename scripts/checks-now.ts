@@ -7,6 +7,7 @@ import type { SliceFacts } from '../control/facts.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams } from '../control/store/streams.ts'
+import { readWayBack, type WayBack } from '../control/way-back.ts'
 import { BanyanError } from '../model/errors.ts'
 import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import type { Slice } from '../model/project.ts'
@@ -27,6 +28,8 @@ export interface Checked {
   readonly blockers: readonly Blocker[]
   /** Why not everything is known. */
   readonly missing: Blocker | null
+  /** Of a slice that its service owns, on its way home. */
+  readonly wayBack: WayBack | null
 }
 
 /** One session per database for all slices: looking must not take connections that the monolith needs. */
@@ -54,7 +57,7 @@ export async function checkFlip(
     try {
       return checked(to, await within(limitMs, factsWithoutDatabases(asked, slice, to)), missing)
     } catch {
-      return { to, state: 'unknown', blockers: [], missing }
+      return { to, state: 'unknown', blockers: [], missing, wayBack: null }
     }
   }
 }
@@ -63,7 +66,7 @@ function checked(to: Stage, facts: SliceFacts, missing: Blocker | null): Checked
   const verdict = decideFlip(facts, to)
   const blockers = verdict.go ? [] : verdict.blockers
   const state = missing ? 'unknown' : verdict.go ? 'go' : 'blocked'
-  return { to, state, blockers, missing }
+  return { to, state, blockers, missing, wayBack: facts.wayBack?.fact ?? null }
 }
 
 /** As much as the control database and the service itself know. */
@@ -76,7 +79,14 @@ async function factsWithoutDatabases(
   const facts = await gatherFacts({ store, wiring, databases }, { ...slice, tables: {} }, to)
   const moving = ownsTables && STAGES[facts.stage].stream !== 'off'
   const streams = streamsOf(slice, await readStreams(store), wiring.project.banyan.services)
-  return { ...facts, ownsTables, streams: moving ? streams : [] }
+  const home = STAGES[facts.stage].owner === 'service' && STAGES[to].owner === 'legacy'
+  const fact = moving && home ? await readWayBack({ store, wiring }, slice) : undefined
+  return {
+    ...facts,
+    ownsTables,
+    streams: moving ? streams : [],
+    wayBack: fact ? { service: slice.service, fact } : null,
+  }
 }
 
 async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
 /** `banyan doctor --accept`: what is there now is taken as right, on a person's word. Nothing is carried to the other side. */
+import { acceptAbandoned } from '../control/store/abandoned.ts'
 import { acceptRogue, type ListedRogue } from '../control/store/findings.ts'
 import { append } from '../control/store/journal.ts'
 import { transact } from '../control/store/store.ts'
@@ -11,6 +12,8 @@ export interface Accepted {
   readonly rogue: readonly ListedRogue[]
   /** How many writes were accepted: more than `rogue` where some came in between. */
   readonly writes: number
+  /** Epochs in which a service's database was given up, or came back. */
+  readonly abandoned: readonly number[]
   readonly changed: readonly (Changed & { readonly where: string })[]
   /** Databases whose changes nobody can accept: something there must be put back first. */
   readonly left: readonly string[]
@@ -22,12 +25,13 @@ export interface Accepted {
  * Throws what `examined` says of the control database where there is none to write in.
  */
 export async function acceptAll(examined: Examined, actor: string): Promise<Accepted> {
-  const { slice, store, rogue } = examined
+  const { slice, store, rogue, abandoned } = examined
   if (!store) throw examined.controlError ?? new Error('no control database')
   const found = changedSides(examined)
   const changed = found.flatMap(({ where, changed }) => changed.map(each => ({ ...each, where })))
-  const nothing = rogue.length === 0 && changed.length === 0
-  if (nothing) return { rogue: [], writes: 0, changed: [], left: leftOut(examined) }
+  const given = abandoned !== undefined && !abandoned.accepted
+  const nothing = rogue.length === 0 && changed.length === 0 && !given
+  if (nothing) return { rogue: [], writes: 0, abandoned: [], changed: [], left: leftOut(examined) }
   await transact(store, ['verification', 'slice'], client =>
     outdateVerifications(client, slice.name, {
       code: 'VERIFY_STALE',
@@ -46,10 +50,18 @@ export async function acceptAll(examined: Examined, actor: string): Promise<Acce
     }),
     changed: changed.map(each => `${each.where}: ${changedText(each)}`),
   }
-  await transact(store, ['slice'], client =>
-    append(client, { actor, slice: slice.name, kind: 'accepted', detail }),
-  )
-  return { rogue, writes, changed, left: leftOut(examined) }
+  const epochs = await transact(store, ['slice'], async client => {
+    const epochs = await acceptAbandoned(client, slice.name, actor)
+    const kind = 'accepted'
+    await append(client, {
+      actor,
+      slice: slice.name,
+      kind,
+      detail: { ...detail, abandoned: epochs },
+    })
+    return epochs
+  })
+  return { rogue, writes, abandoned: epochs, changed, left: leftOut(examined) }
 }
 
 function changedSides({ slice, gates, sides }: Examined) {

@@ -2,6 +2,7 @@
 import { ready, unansweredIn } from '../control/gather.ts'
 import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
+import { type AbandonedFact, readAbandoned } from '../control/store/abandoned.ts'
 import { type ListedRogue, readCensus, readRogue } from '../control/store/findings.ts'
 import { readFlips } from '../control/store/flips.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
@@ -9,11 +10,13 @@ import type { Store } from '../control/store/store.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
 import { place } from '../model/diagnostic.ts'
 import { BanyanError, must } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { SYNC_ERRORS } from '../model/errors-sync.ts'
 import type { Project, Slice } from '../model/project.ts'
 import { type Side, type Stage, STAGES } from '../model/stage.ts'
 import { COPIES, parseStream, slotOf } from '../model/stream.ts'
 import { qualified } from '../model/wiring.ts'
+import { clockText } from './amounts.ts'
 import { columnPairs } from './doctor-pairs.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { type Context, FilesInvalid, type Problem } from './context.ts'
@@ -34,6 +37,7 @@ export interface Examined {
   readonly checks: readonly Check[]
   readonly gates: Readonly<Record<Side, GateSeen | undefined>>
   readonly rogue: readonly ListedRogue[]
+  readonly abandoned: AbandonedFact | undefined
   readonly store: Store | undefined
   /** Why there is no store. */
   readonly controlError: BanyanError | undefined
@@ -46,6 +50,7 @@ interface Control {
   readonly facts: readonly SliceFact[]
   readonly streams: readonly StreamRow[]
   readonly rogue: readonly ListedRogue[]
+  readonly abandoned: AbandonedFact | undefined
   readonly sideWrites: ReadonlyMap<string, number>
   readonly flipping: boolean
 }
@@ -80,6 +85,7 @@ export async function examine(
     ...(control ? await slotChecks(control, loaded.project, slice, seen) : []),
     ...(ownsTables ? await crossingChecks(loaded, slice, seen.legacy, control) : []),
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
+    check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
     check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer.why)]),
   ]
   return {
@@ -89,6 +95,7 @@ export async function examine(
     checks: checks.map(each => named(each, slice.name)),
     gates: standing,
     rogue: control?.rogue ?? [],
+    abandoned: control?.abandoned,
     store: control?.store,
     controlError,
     sides: seen,
@@ -127,6 +134,7 @@ async function askControlFor(
       facts: await readSlices(store.pool),
       streams: streamsOf(slice, rows, loaded.project.banyan.services),
       rogue: (await readRogue(store)).filter(each => each.slice === slice.name),
+      abandoned: (await readAbandoned(store)).find(each => each.slice === slice.name),
       sideWrites: (await readCensus(store, slice.name)).sideWrites,
       flipping: flips.some(flip => flip.startedAtMs !== null),
     }
@@ -239,6 +247,21 @@ function rogueProblems(slice: Slice, rogue: readonly ListedRogue[]): Problem[] {
   const message = `${count} went round the gate on the side that isn't the owner; nothing of it was carried over`
   const hint = `look at the keys; if it was right: banyan doctor ${slice.name} --accept`
   return [{ code: 'ROGUE_WRITES', message, hint }]
+}
+
+function abandonedProblems({ name, service }: Slice, found: AbandonedFact | undefined): Problem[] {
+  if (!found || found.accepted) return []
+  const { returnedAtMs, wasOpen } = found
+  if (returnedAtMs === null) {
+    return [
+      problem(new BanyanError(ABANDON_ERRORS.ABANDONED, [name, service, 'has not come back'])),
+    ]
+  }
+  const until = clockText(returnedAtMs)
+  const error = wasOpen
+    ? new BanyanError(ABANDON_ERRORS.BOTH_OPEN, [name, service, until])
+    : new BanyanError(ABANDON_ERRORS.ABANDONED, [name, service, `was closed again at ${until}`])
+  return [problem(error)]
 }
 
 function serviceDown({ name, service }: Slice, why: string): Problem {

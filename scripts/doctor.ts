@@ -127,14 +127,15 @@ function rogueLines({ slice }: Examined, rogue: readonly ListedRogue[]): string[
 
 function acceptedLines(context: Context, examined: Examined, accepted: Accepted): string[] {
   const colors = pc.createColors(context.color)
-  const { writes, rogue, changed, left } = accepted
+  const { writes, rogue, abandoned, changed, left } = accepted
   const { service } = examined.slice
   const lines: string[] = []
-  if (writes + changed.length === 0) lines.push('there is nothing to accept')
+  if (writes + changed.length + abandoned.length === 0) lines.push('there is nothing to accept')
   else {
     const what = [
       ...(writes > 0 ? [`${countOf(writes, 'write')} round the gate`] : []),
       ...(changed.length > 0 ? [countOf(changed.length, 'changed object')] : []),
+      ...(abandoned.length > 0 ? ['a database that was given up'] : []),
     ].join(' and ')
     lines.push(`${colors.green('✔')} accepted, and written in the journal: ${what}`)
     lines.push(...rogueLines(examined, rogue))
@@ -159,7 +160,7 @@ function nextOf({ slice, stage, checks }: Examined, accepted: Accepted | undefin
   const { name } = slice
   if (accepted && accepted.writes + accepted.changed.length > 0) return `verify ${name}`
   const codes = problemsOf(checks).map(each => each.code)
-  const acceptable = ['ROGUE_WRITES', 'FINGERPRINT']
+  const acceptable = ['ROGUE_WRITES', 'FINGERPRINT', 'ABANDONED', 'BOTH_OPEN']
   if (codes.length > 0) {
     return codes.every(code => acceptable.includes(code))
       ? `doctor ${name} --accept`

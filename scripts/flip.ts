@@ -6,11 +6,13 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
 import { explain } from '../postgres/explain.ts'
+import { readWayBack } from '../control/way-back.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { awaitInStep } from './in-step.ts'
+import { wayBackWords } from './loss-text.ts'
 import { awaitFlip, readElsewhere, stageInFile, withController, withdrawFlip } from './move.ts'
 
 export async function runFlip(
@@ -109,11 +111,13 @@ async function done(
       return 4
     }
   }
-  say(context, flip, `${nextOf(context, slice.name, flip.to)}\n`)
+  const owns = Object.keys(slice.tables).length > 0 && STAGES[flip.to].owner === 'service'
+  const way = owns ? wayBackWords(await readWayBack(opened, slice)) : STAGES[flip.to].wayBack
+  say(context, flip, `${nextOf(context, slice.name, flip.to, way)}\n`)
   return 0
 }
 
-function nextOf(context: Context, name: string, stage: Stage): string {
+function nextOf(context: Context, name: string, stage: Stage, way: string): string {
   const forward = STAGES[stage].next[0]
   const next =
     stage === 'canary'
@@ -122,9 +126,7 @@ function nextOf(context: Context, name: string, stage: Stage): string {
         ? `flip ${name}      # ${forward}`
         : 'status'
   const back =
-    stage === 'legacy'
-      ? ''
-      : `\nway back: ${STAGES[stage].wayBack}: ${commandLine(context, `back ${name}`)}`
+    stage === 'legacy' ? '' : `\nway back: ${way}: ${commandLine(context, `back ${name}`)}`
   return `next: ${commandLine(context, next)}${back}`
 }
 

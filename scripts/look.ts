@@ -1,5 +1,6 @@
 /** What the control database and the files say of every slice, as one value: `status` and `why` print it, `--json` is it. */
 import { type ControllerFact, readController } from '../control/lease.ts'
+import { type AbandonedFact, readAbandoned } from '../control/store/abandoned.ts'
 import {
   type ListedRogue,
   readRefused,
@@ -72,6 +73,8 @@ export interface SliceLook {
   /** Null where no router has reported it yet. */
   readonly traffic: Traffic | null
   readonly rogueWrites: number
+  /** Its service's database was given up, or came back from a backup; null once that is over. */
+  readonly abandoned: AbandonedFact | null
 }
 
 /** What the live routers counted since each of them started. */
@@ -84,19 +87,31 @@ export async function readLook(
   only?: string,
 ): Promise<Look> {
   const { wiring, store } = opened
-  const [nowMs, facts, controller, elsewhere, orders, routers, streams, open, refused, rogue] =
-    await Promise.all([
-      clockOf(store),
-      readSlices(store.pool),
-      readController(store),
-      readElsewhere(opened, context),
-      readOrders(store),
-      readRouters(store),
-      readStreams(store),
-      readFlips(store, { open: true, limit: 1000 }),
-      readRefused(store, REFUSED_HOURS),
-      readRogue(store),
-    ])
+  const [
+    nowMs,
+    facts,
+    controller,
+    elsewhere,
+    orders,
+    routers,
+    streams,
+    open,
+    refused,
+    rogue,
+    abandoned,
+  ] = await Promise.all([
+    clockOf(store),
+    readSlices(store.pool),
+    readController(store),
+    readElsewhere(opened, context),
+    readOrders(store),
+    readRouters(store),
+    readStreams(store),
+    readFlips(store, { open: true, limit: 1000 }),
+    readRefused(store, REFUSED_HOURS),
+    readRogue(store),
+    readAbandoned(store),
+  ])
   const ours = (each: { readonly slice: string }): boolean =>
     only === undefined || each.slice === only
   const { slices, banyan } = wiring.project
@@ -122,6 +137,7 @@ export async function readLook(
         verification: (await lastVerification(store, look.slice)) ?? null,
         traffic: trafficOf(look.slice, routers),
         rogueWrites: rogue.filter(each => each.slice === look.slice).length,
+        abandoned: abandoned.find(each => each.slice === look.slice) ?? null,
       })),
     ),
     refused: refused.filter(ours),
@@ -129,7 +145,10 @@ export async function readLook(
   }
 }
 
-type Standing = Omit<SliceLook, 'flip' | 'lastFlip' | 'verification' | 'traffic' | 'rogueWrites'>
+type Standing = Omit<
+  SliceLook,
+  'flip' | 'lastFlip' | 'verification' | 'traffic' | 'rogueWrites' | 'abandoned'
+>
 
 function sliceLook(
   slice: Slice,

@@ -6,6 +6,7 @@ import type { Checked } from './checks-now.ts'
 import { percentText, stageText } from './flip-text.ts'
 import type { SliceLook } from './look.ts'
 import { atWant, goesByItself, lastFailed, nextStage, type SliceSeen } from './next-step.ts'
+import { wayBackWords } from './loss-text.ts'
 import type { Paint } from './paint.ts'
 
 /** `moved → canary 25 %`, or the stage alone where it is the wanted one. */
@@ -73,6 +74,8 @@ export function wayBackCell(
   const [cost, promise] = wayBack.split(', ')
   if (promise === undefined) return wayBack
   if (checks === null || STAGES[checks.to].owner !== 'legacy') return `${cost} ${unknown}`
+  const way = checks.wayBack
+  if (way && (way.state === 'broken' || way.state === 'away')) return `${wayBackWords(way)} ${bad}`
   if (checks.state === 'unknown') return `${cost} ${unknown}`
   if (checks.state === 'blocked') return `not now ${bad}`
   return `${short ? cost : wayBack} ${good}`

@@ -1,4 +1,5 @@
 /** `banyan status` as text. Pure: it prints what was read, and nothing that wasn't. */
+import { abandonedLines } from './abandoned-text.ts'
 import { ageText, countOf, countText, shareText, sizeText, timeText } from './amounts.ts'
 import { stageText } from './flip-text.ts'
 import type { SliceSeen } from './next-step.ts'
@@ -19,6 +20,7 @@ export function statusLines(status: Status, paint: Paint): string[] {
         `! INSECURE  ${name} ${url}: any TLS certificate is taken for its own (insecure: true)`,
       ),
     ),
+    ...abandonedLines(status.slices, status, paint),
     ...tableLines(status, paint),
     ...findingLines(status, paint),
   ].flatMap(line => wrap(line, paint.width, '  '))

@@ -1,8 +1,10 @@
 /** `banyan why` as text. Pure: it prints what was read, and nothing that wasn't. */
 import type { FlipRow } from '../control/store/flips.ts'
+import { abandonedLines } from './abandoned-text.ts'
 import { ageText, clockText, countOf, countText, timeText } from './amounts.ts'
 import { findingLines } from './finding-text.ts'
 import { pauseOf, stageText } from './flip-text.ts'
+import { pendingLines, wayBackWords } from './loss-text.ts'
 import type { SliceLook } from './look.ts'
 import type { SliceSeen } from './next-step.ts'
 import { type Paint, problemLines } from './paint.ts'
@@ -27,9 +29,11 @@ export function whyLines(why: Why, paint: Paint): string[] {
     ['brake', brakeLines(why, paint)],
     ['flip', openFlipLines(why, paint)],
     ['last flip', lastFlipLines(slice, nowMs, paint)],
+    ['given up', abandonedLines([slice], why, paint)],
     ['came here', cameLines(why)],
     ['streams', streamLines(slice, paint)],
     ['verified', verifiedLines(slice, nowMs, paint)],
+    ['way back', wayBackLines(why, paint)],
     ['checks', checkLines(why, paint)],
   ]
   return [
@@ -82,7 +86,10 @@ function lastFlipLines({ lastFlip, checks }: SliceSeen, nowMs: number, paint: Pa
   const mark = outcome === 'done' ? paint.good : paint.bad
   const how = outcome === 'done' ? outcome : colors.red(String(outcome))
   const age = endedAtMs === null ? '' : ` ${ageText(nowMs - endedAtMs)}`
-  const kind = { flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' }
+  const kind = {
+    ...{ flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' },
+    abandon: ' (given up)',
+  }
   const reason = lastFlip.reason === null ? '' : `: ${lastFlip.reason}`
   const whole = { ...paint, width: Infinity }
   // What is still in the way stands under `checks`, with the command that clears it.
@@ -155,6 +162,16 @@ function verifiedLines(slice: SliceLook, nowMs: number, paint: Paint): string[] 
       return `  ${table.table}: ${parts(table)} of ${countOf(table.rows, 'row')}: ${table.keys.join(', ')}${rest}`
     }),
   ]
+}
+
+/** Only where the way home is looked at: what it would cost now, and what it would lose. */
+function wayBackLines({ slice, nowMs }: Why, paint: Paint): string[] {
+  const way = slice.checks?.wayBack
+  if (!way) return []
+  const words = wayBackWords(way)
+  if (way.state === 'lossless') return [`${paint.good} ${words}`]
+  const lines = [`${paint.bad} ${paint.colors.red(words)}`, ...(way.why === null ? [] : [way.why])]
+  return way.loses ? [...lines, ...pendingLines(way.loses, nowMs)] : lines
 }
 
 function checkLines({ slice }: Why, paint: Paint): string[] {

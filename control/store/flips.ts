@@ -4,6 +4,7 @@ import type { Stage } from '../../model/stage.ts'
 import { BanyanError, type ErrorRule } from '../../model/errors.ts'
 import { CONTROL_ERRORS } from '../../model/errors-control.ts'
 import { append } from './journal.ts'
+import { raiseEpoch } from './slices.ts'
 import { type Store, transact } from './store.ts'
 
 export interface FlipRow {
@@ -14,7 +15,9 @@ export interface FlipRow {
   readonly percent: number
   readonly actor: string
   readonly reason: string | null
-  readonly kind: 'flip' | 'back' | 'file' | 'rehearsal'
+  readonly kind: 'flip' | 'back' | 'file' | 'rehearsal' | 'abandon'
+  /** Of an abandonment: how somebody knows that the service's database can't come back writable. */
+  readonly proof: string | null
   readonly epoch: number | null
   readonly startedAtMs: number | null
   readonly endedAtMs: number | null
@@ -31,7 +34,7 @@ export interface FlipError {
   readonly blockers?: readonly { code: string; message: string; hint: string }[] | undefined
 }
 
-const COLUMNS = `f.id::int, f.slice, f.from_stage AS "from", f.to_stage AS "to", f.percent::float8, f.actor, f.reason, f.kind,
+const COLUMNS = `f.id::int, f.slice, f.from_stage AS "from", f.to_stage AS "to", f.percent::float8, f.actor, f.reason, f.kind, f.proof,
   f.epoch::int, extract(epoch from f.started_at)::float8 * 1000 AS "startedAtMs",
   extract(epoch from f.ended_at)::float8 * 1000 AS "endedAtMs", f.outcome, f.error,
   coalesce((SELECT json_agg(json_build_object('step', s.step, 'ms', s.ms, 'detail', s.detail) ORDER BY s.started_at)
@@ -45,6 +48,7 @@ export interface FlipWanted {
   readonly actor: string
   readonly reason?: string | undefined
   readonly kind: FlipRow['kind']
+  readonly proof?: string | undefined
 }
 
 /**
@@ -56,8 +60,8 @@ export async function requestFlip(store: Store, wanted: FlipWanted): Promise<num
     return await transact(store, ['flip'], async client => {
       if (wanted.kind === 'flip') await refuseOverridden(client, wanted.slice)
       const { rows } = await client.query<{ id: number }>(
-        `INSERT INTO banyan.flip (slice, from_stage, to_stage, percent, actor, reason, kind)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id::int`,
+        `INSERT INTO banyan.flip (slice, from_stage, to_stage, percent, actor, reason, kind, proof)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id::int`,
         [
           wanted.slice,
           wanted.from,
@@ -66,6 +70,7 @@ export async function requestFlip(store: Store, wanted: FlipWanted): Promise<num
           wanted.actor,
           wanted.reason ?? null,
           wanted.kind,
+          wanted.proof ?? null,
         ],
       )
       await append(client, {
@@ -77,6 +82,7 @@ export async function requestFlip(store: Store, wanted: FlipWanted): Promise<num
           to: wanted.to,
           percent: wanted.percent,
           reason: wanted.reason,
+          ...(wanted.kind === 'abandon' && { abandon: true, proof: wanted.proof }),
         },
       })
       return rows[0]!.id
@@ -130,6 +136,8 @@ export async function startFlip(store: Store, id: number, epoch: number | null):
       [id, epoch],
     )
     const flip = rows[0]!
+    // Issued before anybody acts with it: not even a database that forgets it may see it again.
+    if (epoch !== null) await raiseEpoch(client, flip.slice, epoch)
     await append(client, {
       actor: flip.actor,
       slice: flip.slice,

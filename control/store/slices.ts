@@ -63,6 +63,18 @@ export async function setStage(
   )
 }
 
+/** An epoch that was issued is never issued again, whatever becomes of it. */
+export async function raiseEpoch(
+  client: pg.ClientBase | pg.Pool,
+  slice: string,
+  epoch: number,
+): Promise<void> {
+  await client.query('UPDATE banyan.slice SET epoch = greatest(epoch, $2) WHERE name = $1', [
+    slice,
+    epoch,
+  ])
+}
+
 /** Puts the brake on: it stands, whatever the file says, until it is released. */
 export async function setOverride(
   client: pg.ClientBase,

@@ -9,13 +9,16 @@ export interface StreamRow extends StreamFact {
   readonly rowsTotal: number
   readonly position: string | null
   readonly watermark: string | null
+  /** When its source last said how far it is; null: never. */
+  readonly heardAtMs: number | null
 }
 
 export async function readStreams(store: Store): Promise<StreamRow[]> {
   const { rows } = await store.pool.query<StreamRow>(
     `SELECT name, slice, state, rows_copied::float8 AS "rowsCopied", rows_total::float8 AS "rowsTotal", position::text,
        watermark::text, lag_ms AS "lagMs", error,
-       extract(epoch from clock_timestamp() - beat_at)::float8 * 1000 AS "silentMs"
+       extract(epoch from clock_timestamp() - beat_at)::float8 * 1000 AS "silentMs",
+       extract(epoch from heard_at)::float8 * 1000 AS "heardAtMs"
      FROM banyan.stream ORDER BY name`,
   )
   return rows
@@ -33,7 +36,21 @@ export interface StreamUpdate {
   readonly worker?: string | undefined
 }
 
-/** Only the fields that are given change; it always counts as a sign of life. */
+/** What a worker gets over without anybody's help, once both databases answer. */
+export const PASSING: readonly string[] = [
+  'UNREACHABLE',
+  'CONNECTION_LOST',
+  'DATABASE_STARTING',
+  'CONNECTIONS_EXHAUSTED',
+  'STREAM_LOST',
+  'STREAM_TAKEN',
+  'SLOT_BUSY',
+]
+
+/**
+ * Only the fields that are given change; it always counts as a sign of life. A stream that failed for good and is tried
+ * again counts as failed until it has come further: between two attempts it would look healthy.
+ */
 export async function updateStream(
   store: Store,
   name: string,
@@ -42,11 +59,16 @@ export async function updateStream(
 ): Promise<void> {
   await store.pool.query(
     `WITH told AS (SELECT pg_notify('banyan', 'stream') WHERE $3::text IS NOT NULL OR $9::bool)
-     INSERT INTO banyan.stream AS s (name, slice, state, rows_copied, rows_total, position, watermark, lag_ms, error, worker, beat_at)
-     VALUES ($1, $2, coalesce($3, 'new'), coalesce($4, 0), coalesce($5, 0), $6, $7, $8, $10, $11, clock_timestamp())
-     ON CONFLICT (name) DO UPDATE SET state = coalesce($3, s.state), rows_copied = coalesce($4, s.rows_copied),
+     INSERT INTO banyan.stream AS s (name, slice, state, rows_copied, rows_total, position, watermark, lag_ms, error, worker, beat_at, heard_at)
+     VALUES ($1, $2, coalesce($3, 'new'), coalesce($4, 0), coalesce($5, 0), $6, $7, $8, $10, $11, clock_timestamp(),
+       CASE WHEN $7::pg_lsn IS NOT NULL THEN clock_timestamp() END)
+     ON CONFLICT (name) DO UPDATE SET
+       state = CASE WHEN $3 = 'streaming' AND ${STUCK} THEN s.state WHEN s.state = 'failed' AND ${FURTHER} THEN 'streaming'
+         ELSE coalesce($3, s.state) END, rows_copied = coalesce($4, s.rows_copied),
        rows_total = coalesce($5, s.rows_total), position = coalesce($6, s.position), watermark = coalesce($7, s.watermark),
-       lag_ms = coalesce($8, s.lag_ms), error = CASE WHEN $9 THEN $10 ELSE s.error END,
+       heard_at = CASE WHEN $7::pg_lsn IS NULL THEN s.heard_at ELSE clock_timestamp() END,
+       lag_ms = coalesce($8, s.lag_ms), error = CASE WHEN $3 = 'streaming' AND ${STUCK} THEN s.error WHEN $9 THEN $10
+         WHEN s.state = 'failed' AND ${FURTHER} THEN NULL ELSE s.error END,
        worker = coalesce($11, s.worker), beat_at = clock_timestamp()`,
     [
       name,
@@ -60,9 +82,13 @@ export async function updateStream(
       update.error !== undefined,
       update.error ? JSON.stringify(update.error) : null,
       update.worker ?? null,
+      PASSING,
     ],
   )
 }
+
+const STUCK = `s.state = 'failed' AND s.error->>'code' <> ALL ($12::text[])`
+const FURTHER = '($6::pg_lsn > s.position OR $7::pg_lsn > s.watermark)'
 
 export async function forgetStream(store: Store, name: string): Promise<void> {
   await store.pool.query('DELETE FROM banyan.stream WHERE name = $1', [name])

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { SliceFacts } from '../../control/facts.ts'
 import { decideFlip } from '../../control/flip.ts'
+import type { WayBack } from '../../control/way-back.ts'
 import { movesOwner, type Stage, STAGE_NAMES, STAGES } from '../../model/stage.ts'
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
@@ -32,6 +33,8 @@ function green(stage: Stage): SliceFacts {
       { side: 'rooms', difference: null },
     ],
     limits: { lagMaxMs: 1_000, verifyMaxAgeMs: 86_400_000 },
+    abandoned: null,
+    wayBack: null,
     silentMaxMs: 3_000,
   }
 }
@@ -64,6 +67,12 @@ const crossing = {
   ...{ file: 'slices/visits.yaml', line: 3, column: 5 },
 } as unknown as SliceFacts['unanswered'][number]
 
+function lossy(count: number | null): WayBack {
+  const unknown = count === null ? 'the slot is gone' : null
+  const loses = { count, more: false, writes: [], unknown }
+  return { state: 'broken', why: 'it diverged', loses }
+}
+
 // prettier-ignore
 const REDS: Record<string, Red> = {
   preflight: red('TABLE_MISSING', /no table/, 'preflight', changed({ preflight: [{ code: 'TABLE_MISSING', message: 'no table', hint: 'make it' }] })),
@@ -82,28 +91,33 @@ const REDS: Record<string, Red> = {
   routerless: red('ROUTER_MISSING', /no router/, 'routers', changed({ routers: [] })),
   oldTable: red('ROUTER_BEHIND', /is on table 6, not 7/, 'routers', changed({ routers: [{ address: 'a:1', version: 6 }] })),
   rogue: red('ROGUE_WRITES', /^2 writes went round the gate/, 'rogue', changed({ rogueWrites: 2 })),
+  givenUp: red('ABANDONED', /"rooms" was given up and has not come back/, 'abandoned', changed({ abandoned: { service: 'rooms', why: 'has not come back' } })),
+  lossy: red('WOULD_LOSE', /would lose 212 writes of "visits": it diverged/, 'loses', changed({ wayBack: { service: 'rooms', fact: lossy(212) } })),
+  unknown: red('WOULD_LOSE', /how many is not known, of "visits": the slot is gone/, 'loses', changed({ wayBack: { service: 'rooms', fact: lossy(null) } })),
+  away: red('SERVICE_AWAY', /"rooms", which owns/, 'loses', changed({ wayBack: { service: 'rooms', fact: { state: 'away', why: 'refused', loses: null } } })),
   fingerprint: red('FINGERPRINT', /in rooms: a column is new/, 'fingerprint', changed({ fingerprints: [{ side: 'rooms', difference: 'a column is new' }] })),
 }
 
 const IN_STEP = ['copying', 'broken', 'unheard', 'silent']
 const BACK_FROM_MOVED = [
   ...IN_STEP,
-  ...['behind', 'routerless', 'oldTable', 'rogue', 'fingerprint'],
+  ...['behind', 'routerless', 'oldTable', 'rogue', 'fingerprint', 'lossy', 'unknown', 'away'],
 ]
-const TO_OWN = Object.keys(REDS).filter(name => name !== 'preflight')
+const HOME = ['preflight', 'givenUp', 'lossy', 'unknown', 'away']
+const TO_OWN = Object.keys(REDS).filter(name => !HOME.includes(name))
 
 /** Which reds stand in the way of each step that the stages know; all other steps are skips. */
 const ASKED: Record<string, readonly string[]> = {
   'legacy sync': ['preflight'],
   'sync shadow': [...IN_STEP, 'down'],
-  'sync legacy': [],
+  'sync legacy': ['givenUp'],
   'shadow canary': [...IN_STEP, 'down'],
   'shadow sync': [],
-  'shadow legacy': [],
+  'shadow legacy': ['givenUp'],
   'canary moved': TO_OWN,
   'canary shadow': [],
   'canary sync': [],
-  'canary legacy': [],
+  'canary legacy': ['givenUp'],
   'moved canary': BACK_FROM_MOVED,
 }
 /** About tables and their streams: a slice that owns none has nothing to wait for. */

@@ -18,7 +18,7 @@ import type { DatabaseUrls, Wiring } from '../../model/wiring.ts'
 import { rolesSql } from '../../postgres/roles.ts'
 import type { StreamContext } from '../../sync/stream-run.ts'
 import { runWorker } from '../../sync/worker.ts'
-import { query, testCluster } from './cluster.ts'
+import { query, testCluster, type TestCluster } from './cluster.ts'
 import { type Part, partOf } from './part.ts'
 
 const LEGACY_SQL = `
@@ -44,6 +44,8 @@ export interface MovingSlice {
   /** Superuser URLs. */
   readonly legacy: string
   readonly service: string
+  /** Of both databases, to stop and start again. */
+  readonly clusters: { readonly legacy: TestCluster; readonly service: TestCluster }
   /** The application's own sessions, by side. */
   readonly legacyApp: pg.Pool
   readonly serviceApp: pg.Pool
@@ -177,6 +179,7 @@ cutover: { quietMs: 20ms ${options.cutover ?? ''} }
     wiring,
     legacy: legacy.url,
     service: service.url,
+    clusters: { legacy: legacyCluster, service: serviceCluster },
     legacyApp: legacy.app,
     serviceApp: service.app,
     want: stage => (wanted = stage),

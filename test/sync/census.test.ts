@@ -104,6 +104,8 @@ function memoryStore() {
     verifications: async () => [],
     verified: async () => undefined,
     outdate: async () => undefined,
+    returned: async () => undefined,
+    copied: async () => undefined,
     cascades: async () => new Map(),
   }
   return { store, counted, streaming }
