@@ -1,0 +1,59 @@
+/** The SQL that a database's administrator reads and runs: each statement with a line that says why. For `psql -f`. */
+import { literal } from '../postgres/sql.ts'
+import type { RoleStep } from '../postgres/roles.ts'
+
+/** Stands where the owner's name belongs and nobody could be asked for it. */
+export const PLACEHOLDER = 'OWNER_OF_THE_TABLES'
+
+export interface DbaWanted {
+  readonly database: string
+  /** host:port */
+  readonly place: string
+  /** Whether the owners of the tables are; else PLACEHOLDER stands for them. */
+  readonly known: boolean
+  /** All of them or none. */
+  readonly steps: readonly RoleStep[]
+  /** Of the server, which no transaction holds. */
+  readonly settings?: readonly RoleStep[]
+  /** What to know before running it; whole lines. */
+  readonly notes?: readonly string[]
+  /** The command that looks whether it was right. */
+  readonly next: string
+}
+
+/** Ends in a newline. */
+export function dbaText(wanted: DbaWanted): string {
+  const { database, place, known, steps, settings = [], notes = [], next } = wanted
+  const here = `pg_catalog.current_database() <> ${literal(database)}`
+  const says = `RAISE 'this is meant for the database "%"', ${literal(database)}`
+  const lines = [
+    `For a superuser, in the database "${database}" at ${place}; safe to repeat.`,
+    'The passwords are verifiers (SCRAM): nobody can read them back.',
+    ...(known
+      ? []
+      : [
+          `${PLACEHOLDER} is to be replaced by the role that owns the application's tables:`,
+          'nobody could be asked for it yet.',
+        ]),
+    ...notes,
+  ]
+  return [
+    ...lines.map(comment),
+    'BEGIN;',
+    `DO $banyan$ BEGIN IF ${here} THEN ${says}; END IF; END $banyan$;`,
+    ...steps.flatMap(stepLines),
+    'COMMIT;',
+    ...settings.flatMap(stepLines),
+    comment(`next: ${next}`),
+    '',
+  ].join('\n')
+}
+
+function stepLines({ why, statements }: RoleStep): string[] {
+  return ['', comment(why), ...statements]
+}
+
+/** A name from a database must not end the comment that it stands in. */
+export function comment(text: string): string {
+  return `-- ${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`
+}
