@@ -18,7 +18,7 @@ const HELP = `Move a monolith to services, one slice at a time.
 banyan <command> [--json] [--config banyan.yaml]
 
 Learn  explain <METHOD> <path>
-Check  lint  doctor <slice>  plan <slice> [stage]  verify <slice>
+Check  lint  doctor [slice]  plan <slice> [stage]  verify <slice>
 Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
 Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  migrate  demo
@@ -151,12 +151,15 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
         (await import('./verify.ts')).runVerify(context, slice),
       ),
     )
-  command('doctor', 'look at both databases of a slice: what keeps it from moving, what changed')
-    .argument('<slice>')
+  command(
+    'doctor',
+    'look at databases, roles and tables: what keeps a slice from moving, what changed',
+  )
+    .argument('[slice]', 'default: all of them, and every database')
     .option('--accept', 'take what is there now as right: writes round the gate, changed tables')
     .action(
-      act(async (context, slice: string, options: { accept?: boolean }) =>
-        (await import('./doctor.ts')).runDoctor(context, slice, options.accept ?? false),
+      act(async (context, slice: string | undefined, options: DoctorOptions) =>
+        (await import('./doctor.ts')).runDoctor(context, slice, options),
       ),
     )
   command('status', 'where every slice stands (want → is), its streams, and what needs you')
@@ -235,6 +238,9 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
 export interface FlipOptions {
   readonly percent?: string
   readonly reason?: string
+}
+export interface DoctorOptions {
+  readonly accept?: boolean
 }
 export interface MigrateOptions {
   readonly check?: boolean

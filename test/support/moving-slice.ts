@@ -91,7 +91,9 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  const controlUrl = await legacyCluster.createDatabase('control')
+  await legacyCluster.createRole('control')
+  await legacyCluster.createDatabase('control', { owner: 'control' })
+  const controlUrl = legacyCluster.url('control', 'control')
   await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
