@@ -1,6 +1,6 @@
 /** SQL for the three roles that Banyan uses in a database, so that each part can do its own work and no more. */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
-import { literal, quote } from './sql.ts'
+import { doBlock, literal, quote } from './sql.ts'
 
 export interface RoleWanted {
   readonly name: string
@@ -160,7 +160,7 @@ export function scramVerifier(password: string, salt = randomBytes(16)): string 
 function role({ name, password }: RoleWanted, traits: string): string[] {
   const known = `SELECT FROM pg_catalog.pg_roles WHERE rolname = ${literal(name)}`
   return [
-    `DO $banyan$ BEGIN IF NOT EXISTS (${known}) THEN CREATE ROLE ${quote(name)}; END IF; END $banyan$;`,
+    doBlock(`IF NOT EXISTS (${known}) THEN CREATE ROLE ${quote(name)}; END IF;`),
     `ALTER ROLE ${quote(name)} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE ${traits} ` +
       `PASSWORD ${literal(scramVerifier(password))};`,
   ]
@@ -178,13 +178,11 @@ function futureGrants(maker: string, schema: string, apply: string, capture: str
 function refuseSuperuser(owner: string): string {
   const asks = `SELECT FROM pg_catalog.pg_roles WHERE rolname = ${literal(owner)} AND rolsuper`
   const says = `RAISE 'the owner is a superuser' USING HINT = 'give the tables to an ordinary role first: ALTER TABLE … OWNER TO …'`
-  return `DO $banyan$ BEGIN IF EXISTS (${asks}) THEN ${says}; END IF; END $banyan$;`
+  return doBlock(`IF EXISTS (${asks}) THEN ${says}; END IF;`)
 }
 
 function grantReplica(apply: string): string {
   const grant = `GRANT SET ON PARAMETER session_replication_role TO ${quote(apply)}`
-  return (
-    `DO $banyan$ BEGIN IF pg_catalog.current_setting('server_version_num')::int >= 150000 THEN ` +
-    `EXECUTE ${literal(grant)}; END IF; END $banyan$;`
-  )
+  const able = `pg_catalog.current_setting('server_version_num')::int >= 150000`
+  return doBlock(`IF ${able} THEN EXECUTE ${literal(grant)}; END IF;`)
 }

@@ -1,5 +1,5 @@
 /** The SQL that a database's administrator reads and runs: each statement with a line that says why. For `psql -f`. */
-import { literal } from '../postgres/sql.ts'
+import { doBlock, literal } from '../postgres/sql.ts'
 import type { RoleStep } from '../postgres/roles.ts'
 
 /** Stands where the owner's name belongs and nobody could be asked for it. */
@@ -40,10 +40,11 @@ export function dbaText(wanted: DbaWanted): string {
   return [
     ...lines.map(comment),
     'BEGIN;',
-    `DO $banyan$ BEGIN IF ${here} THEN ${says}; END IF; END $banyan$;`,
+    doBlock(`IF ${here} THEN ${says}; END IF;`),
     ...steps.flatMap(stepLines),
     'COMMIT;',
     ...settings.flatMap(stepLines),
+    '',
     comment(`next: ${next}`),
     '',
   ].join('\n')

@@ -122,7 +122,11 @@ function refusal(
   error: BanyanError,
   rights: Privileges | undefined,
 ): Problem {
-  if (!rights) return problem(error)
+  if (!rights) {
+    if (error.code !== POSTGRES_ERRORS.AUTH_FAILED.code) return problem(error)
+    const made = `if its roles are not made yet: \`banyan migrate --roles ${name}\` prints the SQL; else `
+    return { ...problem(error), hint: made + error.hint }
+  }
   const { roles, database } = rights
   return problem(entrance(name, error, { role: roles[role], database }))
 }
