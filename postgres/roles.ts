@@ -132,18 +132,27 @@ export function roleSteps(
  * Takes the three roles away again, with all that was granted to them in this database, after the migrations' way down.
  * What `setup` still owns goes to the owner. Fails where another database still knows the roles.
  */
-export function dropRolesSql(wanted: {
+export function dropRoleSteps(wanted: {
   readonly owner: string
   readonly setup: string
   readonly apply: string
   readonly capture: string
-}): string[] {
+}): RoleStep[] {
   const [s, a, c] = [quote(wanted.setup), quote(wanted.apply), quote(wanted.capture)]
   return [
-    `REASSIGN OWNED BY ${s} TO ${quote(wanted.owner)};`,
-    // One by one: default privileges that name two of the roles stumble over their own end otherwise (XX000).
-    ...[s, a, c].map(role => `DROP OWNED BY ${role};`),
-    `DROP ROLE ${s}, ${a}, ${c};`,
+    {
+      why: 'What setup still owns here goes to the owner of the tables.',
+      statements: [`REASSIGN OWNED BY ${s} TO ${quote(wanted.owner)};`],
+    },
+    {
+      why: 'All that was granted to them here, or is to be granted to them later.',
+      // One by one: default privileges that name two of the roles stumble over their own end otherwise (XX000).
+      statements: [s, a, c].map(role => `DROP OWNED BY ${role};`),
+    },
+    {
+      why: 'The roles. Where another database still knows one, its statements come first.',
+      statements: [`DROP ROLE ${s}, ${a}, ${c};`],
+    },
   ]
 }
 

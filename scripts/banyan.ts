@@ -25,7 +25,7 @@ Learn  init  explain <METHOD> <path>
 Check  lint  doctor [slice]  plan <slice> [stage]  verify <slice>
 Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
 Look   status [-w]  why <slice>  journal [slice]
-Run    up  run router|sync|control  migrate  demo
+Run    up  run router|sync|control  demo  migrate  uninstall
 
 Start: banyan demo (no monolith needed) or banyan init
 Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed
@@ -210,13 +210,22 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
         (await import('./journal.ts')).runJournal(context, slice, options.lines),
       ),
     )
-  command('migrate', 'bring the schema `banyan` up to date in all databases, or take it out')
+  command('migrate', 'bring the schema `banyan` up to date in all databases')
     .option('--check', 'only say what is missing; exit 3 if anything is')
     .option('--roles <database>', 'print the SQL that makes the three roles: legacy or a service')
-    .option('--uninstall', 'take all of it out again; only when every slice is at legacy')
     .action(
       act(async (context, options: MigrateOptions) =>
         (await import('./migrate.ts')).runMigrate(context, options),
+      ),
+    )
+  command(
+    'uninstall',
+    'take all of it out of legacy and the services; every slice must be at legacy',
+  )
+    .option('--with-control', 'and out of the control database, journal and all; no part may run')
+    .action(
+      act(async (context, options: UninstallOptions) =>
+        (await import('./uninstall.ts')).runUninstall(context, options),
       ),
     )
   command(
@@ -266,10 +275,12 @@ export interface FlipOptions {
 export interface DoctorOptions {
   readonly accept?: boolean
 }
+export interface UninstallOptions {
+  readonly withControl?: boolean
+}
 export interface MigrateOptions {
   readonly check?: boolean
   readonly roles?: string
-  readonly uninstall?: boolean
 }
 export interface DemoOptions {
   readonly once?: boolean

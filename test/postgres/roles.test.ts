@@ -1,7 +1,7 @@
 import t from 'tap'
 import { connect } from '../../postgres/connection.ts'
 import { probe } from '../../postgres/probes.ts'
-import { dropRolesSql, rolesSql, scramVerifier, type RolesWanted } from '../../postgres/roles.ts'
+import { dropRoleSteps, rolesSql, scramVerifier, type RolesWanted } from '../../postgres/roles.ts'
 import { query, testCluster } from '../support/cluster.ts'
 
 const cluster = await testCluster(t)
@@ -140,8 +140,8 @@ void t.test('the roles go without trace', async t => {
   await query(setup, 'DROP PUBLICATION mine; DROP SCHEMA banyan CASCADE')
   const names = [wanted.setup, wanted.apply, wanted.capture].map(({ name }) => name)
   const [s = '', a = '', c = ''] = names
-  const drop = dropRolesSql({ owner: 'clinic', setup: s, apply: a, capture: c })
-  for (const statement of drop) await query(url, statement)
+  const drop = dropRoleSteps({ owner: 'clinic', setup: s, apply: a, capture: c })
+  for (const statement of drop.flatMap(step => step.statements)) await query(url, statement)
   t.same(await query(url, 'SELECT FROM pg_roles WHERE rolname = ANY ($1)', [names]), [])
   t.ok((await query(app, 'SELECT * FROM patient')).length > 0, 'the application is unharmed')
 })

@@ -47,6 +47,8 @@ export interface MovingSlice {
   readonly serviceApp: pg.Pool
   /** Writes the stage into the slice's file, as `banyan flip` does. */
   readonly want: (stage: WantedStage) => void
+  /** Ends controller, worker, and whatever else has a session in the control database. Safe to repeat. */
+  readonly stop: () => Promise<void>
 }
 
 export async function movingSlice(
@@ -56,6 +58,10 @@ export async function movingSlice(
     settings?: Readonly<Record<string, string>>
     /** Lines of `limits:` in banyan.yaml. */
     limits?: string
+    /** Changes slices/visits.yaml. */
+    slice?: (text: string) => string
+    /** When the application's tables are there, and nothing of Banyan's but the control database's role. */
+    made?: (url: string, side: 'legacy' | 'service') => Promise<unknown>
   } = {},
 ): Promise<MovingSlice> {
   const stop = new AbortController()
@@ -65,10 +71,14 @@ export async function movingSlice(
   const health = createServer((_, response) => response.end('ok'))
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())
+  await legacyCluster.createRole('control')
+  await legacyCluster.createDatabase('control', { owner: 'control' })
+  const controlUrl = legacyCluster.url('control', 'control')
   const side = async (cluster: typeof legacyCluster, database: string, sql: string) => {
     await cluster.createRole('app')
     await cluster.createDatabase(database, { owner: 'app' })
     await query(cluster.url(database, 'app'), sql)
+    await options.made?.(cluster.url(database), database === 'legacy' ? 'legacy' : 'service')
     const role = (name: string) => ({ name, password: 'secret' })
     const roles = {
       setup: role('banyan_setup'),
@@ -91,9 +101,6 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  await legacyCluster.createRole('control')
-  await legacyCluster.createDatabase('control', { owner: 'control' })
-  const controlUrl = legacyCluster.url('control', 'control')
   await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
@@ -108,7 +115,7 @@ limits: { ${options.limits ?? ''} }
     slices: [
       {
         file: 'slices/visits.yaml',
-        text: `service: rooms
+        text: (options.slice ?? (text => text))(`service: rooms
 stage: legacy
 routes: ['* /visits/**']
 tables:
@@ -116,7 +123,7 @@ tables:
   seats: true
 foreignKeys: { visits.doctor_id: copy, bills.visit_id: loose }
 cutover: { quietMs: 20ms }
-`,
+`),
       },
     ],
   })
@@ -162,13 +169,16 @@ cutover: { quietMs: 20ms }
     signal: stop.signal,
     standby: true,
   })
-  t.teardown(async () => {
+  let stopping: Promise<void> | undefined
+  const end = async (): Promise<void> => {
     stop.abort()
     await Promise.allSettled([worker, controller])
     await syncStore[Symbol.asyncDispose]()
     await ear[Symbol.asyncDispose]()
     await store.pool.end()
-  })
+  }
+  const stopAll = () => (stopping ??= end())
+  t.teardown(stopAll)
   return {
     store,
     ear,
@@ -178,6 +188,7 @@ cutover: { quietMs: 20ms }
     legacyApp: legacy.app,
     serviceApp: service.app,
     want: stage => (wanted = stage),
+    stop: stopAll,
   }
 }
 
