@@ -231,6 +231,38 @@ export const CONTROL_ERRORS = defineErrors({
     status: 409,
     exit: 3,
   },
+  ROLE_LACKS: {
+    message: '%s: the role "%s" may not %s',
+    hint: 'there, as a superuser: %4; then run `banyan doctor <slice>`',
+    status: 409,
+    exit: 3,
+  },
+  ROLE_EXCESS: {
+    message: '%s: %s',
+    hint: '%3; then run `banyan doctor <slice>`',
+    status: 409,
+    exit: 3,
+  },
+  FILES_EXIST: {
+    message: '%s already there: nothing was written',
+    hint: 'move it away, or write over it: banyan init --force (secrets keep their passwords)',
+    status: 409,
+    exit: 3,
+  },
+  MONOLITH_SILENT: {
+    message: 'the monolith does not answer at %s (%s)',
+    hint: 'start it, or correct --url, then run `banyan init --force` again',
+    status: 503,
+    exit: 4,
+    retry: true,
+  },
+  PARTS_RUN: {
+    message: 'parts of Banyan still run: %s',
+    hint: 'stop them first, then run `banyan uninstall --with-control` again',
+    status: 409,
+    exit: 3,
+    retry: true,
+  },
   GATE_MISSING: {
     message: '%s: %s',
     hint: '%3; then run `banyan doctor <slice>`',

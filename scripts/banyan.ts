@@ -8,22 +8,26 @@ import { contextOf, fail, type Context, type ExitCode } from './context.ts'
 import { DEMO_CONFIG } from './folders.ts'
 
 interface Globals {
+  /** A project is about to be made: what was started here before is another one. */
+  readonly fresh?: boolean
   readonly config?: string
   readonly json?: boolean
 }
+
+const PROJECT = 'banyan.yaml'
 
 type Run = (context: Context) => Promise<ExitCode>
 
 const HELP = `Move a monolith to services, one slice at a time.
 banyan <command> [--json] [--config banyan.yaml]
 
-Learn  explain <METHOD> <path>
-Check  lint  doctor <slice>  plan <slice> [stage]  verify <slice>
+Learn  init  explain <METHOD> <path>
+Check  lint  doctor [slice]  plan <slice> [stage]  verify <slice>
 Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
 Look   status [-w]  why <slice>  journal [slice]
-Run    up  run router|sync|control  migrate  demo
+Run    up  run router|sync|control  demo  migrate  uninstall
 
-Start: banyan demo (no monolith needed), or banyan up beside your banyan.yaml
+Start: banyan demo (no monolith needed) or banyan init
 Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed
        5 a person must decide
 More:  banyan <command> --help
@@ -50,7 +54,7 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
   let exit: ExitCode = 0
   const program = commands(async (globals, run) => {
     const context = contextOf({
-      config: globals.config ?? defaultConfig(),
+      config: globals.config ?? (globals.fresh ? PROJECT : defaultConfig()),
       json: globals.json ?? false,
       signal: stop.signal,
       self: selfOf(globals.config),
@@ -69,8 +73,7 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
 
 /** The files in this folder, else those of the demo that was started here. */
 function defaultConfig(): string {
-  if (!existsSync('banyan.yaml') && existsSync(DEMO_CONFIG)) return DEMO_CONFIG
-  return 'banyan.yaml'
+  return !existsSync(PROJECT) && existsSync(DEMO_CONFIG) ? DEMO_CONFIG : PROJECT
 }
 
 function selfOf(config: string | undefined): string {
@@ -101,11 +104,26 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
     async (...args: unknown[]) => {
       const self = args.at(-1) as Command
       const rest = args.slice(0, -1) as A
-      await start({ ...program.opts<Globals>(), ...self.opts<Globals>() }, context =>
+      const fresh = self.name() === 'init'
+      await start({ ...program.opts<Globals>(), ...self.opts<Globals>(), fresh }, context =>
         run(context, ...rest),
       )
     }
   program.option('--config <file>').option('--json')
+
+  command('init', 'look at your monolith and its database, reading only, and write the first files')
+    .requiredOption('--url <url>', 'where the monolith answers: http://his:8080')
+    .option('--database <reference>', 'where the URL of its database is: env:HIS_URL or file:PATH')
+    .option(
+      '--service <name=url...>',
+      'a service; its database is looked for in <NAME>_DATABASE_URL',
+    )
+    .option('--force', 'write over what is there; secrets keep their passwords')
+    .action(
+      act(async (context, options: InitOptions) =>
+        (await import('./init.ts')).runInit(context, options),
+      ),
+    )
 
   command('lint', 'check banyan.yaml and slices/*.yaml; needs no database').action(
     act(async context => (await import('./lint.ts')).runLint(context)),
@@ -156,8 +174,11 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
         (await import('./verify.ts')).runVerify(context, slice),
       ),
     )
-  command('doctor', 'look at both databases of a slice: what keeps it from moving, what changed')
-    .argument('[slice]')
+  command(
+    'doctor',
+    'look at databases, roles and tables: what keeps a slice from moving, what changed',
+  )
+    .argument('[slice]', 'default: all of them, and every database')
     .option('--accept', 'take what is there now as right: writes round the gate, changed tables')
     .option(
       '--rebuild-control',
@@ -198,13 +219,22 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
         (await import('./journal.ts')).runJournal(context, slice, options.lines),
       ),
     )
-  command('migrate', 'bring the schema `banyan` up to date in all databases, or take it out')
+  command('migrate', 'bring the schema `banyan` up to date in all databases')
     .option('--check', 'only say what is missing; exit 3 if anything is')
     .option('--roles <database>', 'print the SQL that makes the three roles: legacy or a service')
-    .option('--uninstall', 'take all of it out again; only when every slice is at legacy')
     .action(
       act(async (context, options: MigrateOptions) =>
         (await import('./migrate.ts')).runMigrate(context, options),
+      ),
+    )
+  command(
+    'uninstall',
+    'take all of it out of legacy and the services; every slice must be at legacy',
+  )
+    .option('--with-control', 'and out of the control database, journal and all; no part may run')
+    .action(
+      act(async (context, options: UninstallOptions) =>
+        (await import('./uninstall.ts')).runUninstall(context, options),
       ),
     )
   command(
@@ -241,6 +271,12 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
   return program
 }
 
+export interface InitOptions {
+  readonly url: string
+  readonly database?: string
+  readonly service?: readonly string[]
+  readonly force?: boolean
+}
 export interface FlipOptions {
   readonly percent?: string
   readonly reason?: string
@@ -254,10 +290,12 @@ export interface BackOptions extends FlipOptions {
   readonly yesLoseWrites?: string
   readonly proof?: string
 }
+export interface UninstallOptions {
+  readonly withControl?: boolean
+}
 export interface MigrateOptions {
   readonly check?: boolean
   readonly roles?: string
-  readonly uninstall?: boolean
 }
 export interface DemoOptions {
   readonly once?: boolean

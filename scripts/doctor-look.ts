@@ -17,6 +17,7 @@ import { type Side, type Stage, STAGES } from '../model/stage.ts'
 import { COPIES, parseStream, slotOf } from '../model/stream.ts'
 import { qualified } from '../model/wiring.ts'
 import { clockText } from './amounts.ts'
+import { lookAtControl } from './doctor-control.ts'
 import { columnPairs } from './doctor-pairs.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { type Context, FilesInvalid, type Problem } from './context.ts'
@@ -26,7 +27,7 @@ import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
 import { openControlUrl, type openProject, openUrls } from './wiring.ts'
 
-type Loaded = Awaited<ReturnType<typeof openProject>>
+export type Loaded = Awaited<ReturnType<typeof openProject>>
 type Opened = { defer(close: () => unknown): void }
 
 export interface Examined {
@@ -77,6 +78,7 @@ export async function examine(
   const answer = await ready(must(loaded.project.banyan.services[slice.service], slice.service).url)
   const checks = [
     check('control', 'answers', controlError ? problemsOfError(controlError) : []),
+    ...(control ? await lookAtControl(control.store) : []),
     ...[legacy, service].flatMap(each => each?.checks ?? []),
     ...(ownsTables ? pairChecks(slice, loaded.project, seen) : []),
     ...gates.legacy.checks,
@@ -145,7 +147,7 @@ async function askControlFor(
 }
 
 /** A side, or only why it can't be looked at. */
-type SideFound = SideSeen | { readonly checks: readonly Check[] }
+export type SideFound = SideSeen | { readonly checks: readonly Check[] }
 
 async function sideOf(
   context: Context,
@@ -160,16 +162,26 @@ async function sideOf(
   const other = side === 'legacy' ? slice.service : 'legacy'
   const streams = [{ from: name, to: other, what: slice.name }]
   if (side === 'legacy' && copies.length > 0) streams.push({ from: name, to: other, what: COPIES })
+  const wanted = {
+    ...{ side, name },
+    tables: tables.map(([table, { to }]) => qualified(side === 'legacy' ? table : to)),
+    copies: copies.map(qualified),
+    slots: streams.map(slotOf),
+  }
+  return lookAtDatabase(context, loaded, wanted, opened)
+}
+
+/** A database by its name in banyan.yaml. `opened` ends the sessions. */
+export async function lookAtDatabase(
+  context: Context,
+  loaded: Loaded,
+  wanted: Omit<SideWanted, 'urls'>,
+  opened: Opened,
+): Promise<SideFound> {
+  const { name } = wanted
   try {
-    const wanted: SideWanted = {
-      side,
-      name,
-      urls: await openUrls(context.config, loaded, name),
-      tables: tables.map(([table, { to }]) => qualified(side === 'legacy' ? table : to)),
-      copies: copies.map(qualified),
-      slots: streams.map(slotOf),
-    }
-    return await lookAtSide(wanted, opened)
+    const urls = await openUrls(context.config, loaded, name)
+    return await lookAtSide({ ...wanted, urls }, opened)
   } catch (error) {
     if (!(error instanceof BanyanError)) throw error
     return { checks: [check(name, 'named in the files', problemsOfError(error))] }
@@ -181,7 +193,7 @@ function seenOf(found: SideFound | undefined): SideSeen | undefined {
 }
 
 /** Files that can't be used say so at each place. */
-function problemsOfError(error: BanyanError): Problem[] {
+export function problemsOfError(error: BanyanError): Problem[] {
   if (!(error instanceof FilesInvalid)) return [problem(error)]
   return error.diagnostics.map(({ code, message, hint, ...at }) => {
     return { code, message: `${message} (${place(at.file, at)})`, hint }

@@ -10,13 +10,14 @@ import { countOf } from './amounts.ts'
 import type { DoctorOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Accepted, acceptAll } from './doctor-accept.ts'
-import { problemsOf } from './doctor-checks.ts'
+import { doctorAll } from './doctor-all.ts'
+import { countsOf, problemsOf } from './doctor-checks.ts'
 import { changedText } from './doctor-gates.ts'
 import { type Examined, examine } from './doctor-look.ts'
 import { rebuildControl } from './doctor-rebuild.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
-import { paintOf, problemLines } from './paint.ts'
+import { countsText, paintOf, problemLines } from './paint.ts'
 import { printable } from './table.ts'
 import { openProject } from './wiring.ts'
 
@@ -24,8 +25,8 @@ import { openProject } from './wiring.ts'
 const ROGUE_SHOWN = 20
 
 /**
- * Throws CONFIG_MISSING, FilesInvalid, SLICE_UNKNOWN, OPTION_INVALID; with `accept` also what keeps the control database
- * away, and with `rebuildControl` what that throws.
+ * Without a name, looks at all databases and slices. Throws CONFIG_MISSING, FilesInvalid, SLICE_UNKNOWN, OPTION_INVALID;
+ * with `accept` also what keeps the control database away, and with `rebuildControl` what that throws.
  */
 export async function runDoctor(
   context: Context,
@@ -38,7 +39,12 @@ export async function runDoctor(
     const details = ['--rebuild-control', other, 'it is about all slices at once', 'doctor']
     throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
   }
+  if (name === undefined && accept) {
+    const details = ['--accept', 'all slices', 'what is right is said of one slice', 'doctor']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
+  }
   const loaded = await openProject(context.config)
+  if (name === undefined) return doctorAll(context, loaded)
   const slice = loaded.project.slices.find(each => each.name === name)
   if (!slice) {
     const known = loaded.project.slices.map(each => each.name).join(', ') || 'none yet'
@@ -72,9 +78,7 @@ function documentOf(examined: Examined, accepted: Accepted | undefined): object 
     slice: slice.name,
     stage: stage ?? null,
     percent,
-    ok: checks.filter(each => each.state === 'ok').length,
-    bad: problemsOf(checks).length,
-    unknown: checks.filter(each => each.state === 'unknown').length,
+    ...countsOf(checks),
     gates: { legacy: gate('legacy'), service: gate('service') },
     checks,
     rogue,
@@ -86,17 +90,10 @@ function screen(context: Context, examined: Examined, accepted: Accepted | undef
   const colors = pc.createColors(context.color)
   const { slice, checks } = examined
   const problems = printable(problemsOf(checks))
-  const ok = checks.filter(each => each.state === 'ok').length
-  const unseen = checks.filter(each => each.state === 'unknown').length
-  const counts = [
-    colors.green(`${ok} ✔`),
-    ...(problems.length > 0 ? [colors.red(`${problems.length} ✖`)] : []),
-    ...(unseen > 0 ? [colors.yellow(`${unseen} ? could not be looked at`)] : []),
-  ]
   const lines = [
     ...(accepted ? acceptedLines(context, examined, accepted) : []),
     `${colors.bold(slice.name)}  ${whereText(examined)}`,
-    counts.join('  '),
+    countsText(colors, countsOf(checks)),
   ]
   for (const each of problems) {
     lines.push(...problemLines(paintOf(context), each))

@@ -25,6 +25,15 @@ export function legacyMigrations(roles: Roles): Migration[] {
       },
       down: db => db.raw('DROP TABLE banyan.loosened_key'),
     },
+    {
+      name: '0003-raised-trigger',
+      async up(db) {
+        await db.raw(RAISED)
+      },
+      async down(db) {
+        await db.raw(LOWER)
+      },
+    },
   ]
 }
 
@@ -39,4 +48,27 @@ CREATE TABLE banyan.loosened_key (
   PRIMARY KEY (relation, name)
 );
 COMMENT ON TABLE banyan.loosened_key IS 'foreign keys that are dropped because they cross a moved slice, with the DDL that brings them back';
+`
+
+/** Here, and not in the control database: whoever has the tables must also know what they were. */
+const RAISED = `
+CREATE TABLE banyan.raised_trigger (
+  relation text NOT NULL,
+  name text NOT NULL,
+  PRIMARY KEY (relation, name)
+);
+COMMENT ON TABLE banyan.raised_trigger IS 'triggers of the application that are ENABLE ALWAYS so that they fire for the apply role too, and were not before';
+`
+
+/** One that somebody has dropped, or set otherwise since, is left as it is. */
+const LOWER = `DO $$
+  DECLARE t record;
+  BEGIN
+    FOR t IN SELECT banyan.relid(r.relation) AS relid, r.name FROM banyan.raised_trigger r JOIN pg_catalog.pg_trigger g
+      ON g.tgrelid = banyan.relid(r.relation) AND g.tgname = r.name AND g.tgenabled = 'A'
+    LOOP
+      EXECUTE pg_catalog.format('ALTER TABLE ONLY %s ENABLE TRIGGER %I', t.relid, t.name);
+    END LOOP;
+  END $$;
+  DROP TABLE banyan.raised_trigger;
 `

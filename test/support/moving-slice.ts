@@ -55,6 +55,8 @@ export interface MovingSlice {
   readonly controller: Part
   /** The control database dies with its cluster. An empty cluster takes its place, with the database or without. */
   readonly loseControl: (options: { readonly database: boolean }) => Promise<void>
+  /** Ends controller, worker, and whatever else has a session in the control database. Safe to repeat. */
+  readonly stop: () => Promise<void>
 }
 
 export async function movingSlice(
@@ -68,6 +70,10 @@ export async function movingSlice(
     cutover?: string
     /** The control database has a cluster of its own. */
     ownControl?: boolean
+    /** Changes slices/visits.yaml. */
+    slice?: (text: string) => string
+    /** When the application's tables are there, and nothing of Banyan's but the control database's role. */
+    made?: (url: string, side: 'legacy' | 'service') => Promise<unknown>
   } = {},
 ): Promise<MovingSlice> {
   const { settings = {} } = options
@@ -76,10 +82,15 @@ export async function movingSlice(
   const health = createServer((_, response) => response.end('ok'))
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())
+  let controlCluster = options.ownControl ? await testCluster(t) : legacyCluster
+  await controlCluster.createRole('control')
+  await controlCluster.createDatabase('control', { owner: 'control' })
+  const controlUrl = controlCluster.url('control', 'control')
   const side = async (cluster: typeof legacyCluster, database: string, sql: string) => {
     await cluster.createRole('app')
     await cluster.createDatabase(database, { owner: 'app' })
     await query(cluster.url(database, 'app'), sql)
+    await options.made?.(cluster.url(database), database === 'legacy' ? 'legacy' : 'service')
     const role = (name: string) => ({ name, password: 'secret' })
     const roles = {
       setup: role('banyan_setup'),
@@ -102,8 +113,6 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  let controlCluster = options.ownControl ? await testCluster(t) : legacyCluster
-  const controlUrl = await controlCluster.createDatabase('control')
   await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
@@ -118,7 +127,7 @@ limits: { ${options.limits ?? ''} }
     slices: [
       {
         file: 'slices/visits.yaml',
-        text: `service: rooms
+        text: (options.slice ?? (text => text))(`service: rooms
 stage: legacy
 routes: ['* /visits/**']
 tables:
@@ -126,7 +135,7 @@ tables:
   seats: true
 foreignKeys: { visits.doctor_id: copy, bills.visit_id: loose }
 cutover: { quietMs: 20ms ${options.cutover ?? ''} }
-`,
+`),
       },
     ],
   })
@@ -168,11 +177,14 @@ cutover: { quietMs: 20ms ${options.cutover ?? ''} }
   )
   worker.start()
   controller.start()
-  t.teardown(async () => {
+  let stopping: Promise<void> | undefined
+  const end = async (): Promise<void> => {
     await Promise.all([worker.stop(), controller.stop()])
     await ear[Symbol.asyncDispose]()
     await store.pool.end()
-  })
+  }
+  const stopAll = () => (stopping ??= end())
+  t.teardown(stopAll)
   return {
     store,
     ear,
@@ -189,8 +201,10 @@ cutover: { quietMs: 20ms ${options.cutover ?? ''} }
       const { port } = controlCluster
       await controlCluster.stop('immediate')
       controlCluster = await testCluster(t, { port })
-      if (database) await controlCluster.createDatabase('control')
+      await controlCluster.createRole('control')
+      if (database) await controlCluster.createDatabase('control', { owner: 'control' })
     },
+    stop: stopAll,
   }
 }
 
