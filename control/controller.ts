@@ -88,7 +88,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
     if (unsettled.size > 0) {
       unsettled = await settle(wiring.project.slices.filter(slice => unsettled.has(slice.name)))
     }
-    const more = await reconcile(options.store)
+    const more = await reconcile(options.store, wiring.project)
     startFlips(asked)
     if (running.size === 0 && more === 0 && options.untilIdle?.()) break
     await heard

@@ -10,7 +10,8 @@ import { systemOf } from '../postgres/connection.ts'
 import { type GateState, type Preparation, readGate } from '../postgres/gate.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
 import type { CutoverRun, OrdersPort } from './cutover-run.ts'
-import { STEPS } from './cutover.ts'
+import { release } from './cutover-steps.ts'
+import { REHEARSED_UNTIL, type StepName, STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
 import { type SequenceRow, sequenceStarts } from './sequences.ts'
 import { beginStep, startFlip } from './store/flips.ts'
@@ -41,10 +42,10 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
   const run = await makeRun(options)
   await startFlip(options.store, options.flip, run.epoch)
   for (const step of STEPS) {
+    if (options.rehearse && step.step === REHEARSED_UNTIL) return abort(options, run)
     const done = await beginStep(options.store, options.flip, step.step)
     const started = run.now()
     try {
-      if (options.rehearse && step.step === 'prepare') throw new Rehearsed()
       await step.act(run)
       await done(run.now() - started)
     } catch (error) {
@@ -57,16 +58,30 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
         step.undo === 'settle' ? (await settle(run.settlement, run.epoch)).verdict : 'ABORTED'
       if (verdict === 'PROMOTED') continue // Decided all the same (an answer that was lost): go forward.
       await options.orders.release(run.slice)
-      if (error instanceof Rehearsed) return
-      throw undone(run, error)
+      throw undone(run, step.step, error)
     }
   }
 }
 
-class Rehearsed extends Error {}
+/** The end of a rehearsal, and of its pause: until every router has let go, somebody waits. */
+async function abort(options: RunnerOptions, run: CutoverRun): Promise<void> {
+  const done = await beginStep(options.store, options.flip, 'abort')
+  const started = run.now()
+  const { verdict } = await settle(run.settlement, run.epoch)
+  // Nobody but this run could have decided, and it never asks for PROMOTED.
+  if (verdict !== 'ABORTED') throw new Error(`a rehearsal was ${verdict}`)
+  // A late router keeps its own requests waiting until its hold expires; that is no reason to undo what moved nothing.
+  const late = await release(run).then(
+    () => undefined,
+    (error: unknown) => ({ failed: codeOf(error) }),
+  )
+  await done(run.now() - started, late)
+}
 
-function undone(run: CutoverRun, cause: unknown): BanyanError {
-  const why = cause instanceof Error ? cause.message : String(cause)
+function undone(run: CutoverRun, step: StepName, cause: unknown): BanyanError {
+  // A step that is told to stop fails of whatever it was waiting for: that isn't why.
+  const stopped = run.signal.aborted ? `its controller was told to stop at ${step}` : undefined
+  const why = stopped ?? (cause instanceof Error ? cause.message : String(cause))
   const from = run.from === 'legacy' ? 'legacy' : 'its service'
   return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, from, why], { cause })
 }
@@ -150,7 +165,6 @@ async function preparation(
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof Rehearsed) return 'REHEARSED'
   if (error instanceof BanyanError) return error.code
   return (error as { code?: string }).code ?? 'UNEXPECTED'
 }

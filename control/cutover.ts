@@ -30,6 +30,9 @@ export const STEPS: readonly Step[] = [
   { step: 'publish', what: 'routers send the held requests to the new owner', act: act.publish, undo: 'forward only' },
 ]
 
+/** A rehearsal is all the steps before this one; in its place stands `abort`: ABORTED on purpose, and the hold ends. */
+export const REHEARSED_UNTIL: StepName = 'prepare'
+
 export function otherSide(side: Side): Side {
   return side === 'legacy' ? 'service' : 'legacy'
 }

@@ -1,6 +1,7 @@
 /** All that the checks look at, as one value: collected by control/gather.ts, judged by control/checks.ts. */
 import type { Stage } from '../model/stage.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
+import type { ApprovalFact } from './approval.ts'
 
 export interface StreamFact {
   readonly name: string
@@ -48,6 +49,8 @@ export interface SliceFacts {
   readonly rogueWrites: number
   /** Per side, what differs from the recorded fingerprint. */
   readonly fingerprints: readonly { readonly side: string; readonly difference: string | null }[]
+  /** Null where the step needs nobody's word but the one who asks for it. */
+  readonly approval: ApprovalFact | null
   readonly limits: { readonly lagMaxMs: number; readonly verifyMaxAgeMs: number }
   /** Older than this a stream's word isn't believed. Milliseconds. */
   readonly silentMaxMs: number

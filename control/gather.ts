@@ -15,6 +15,7 @@ import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { familyOf } from '../sync/writer-name.ts'
+import { type Asker, readApproval } from './approval.ts'
 import { readForeignKeys, readLoosened, readTriggers } from './crossing-facts.ts'
 import type { Databases } from './databases.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
@@ -34,6 +35,8 @@ export interface GatherContext {
   readonly store: Store
   readonly wiring: Wiring
   readonly databases: Databases
+  /** Who asks for it; absent: nobody does, and nobody's approval is missing. */
+  readonly asker?: Asker | undefined
 }
 
 export async function gatherFacts(
@@ -82,6 +85,14 @@ export async function gatherFacts(
     foreignWriters: foreignWriters(slice, census.writers),
     rogueWrites: (await readRogue(store)).filter(write => write.slice === slice.name).length,
     fingerprints: inMotion && ownsTables ? await fingerprints(context, slice) : [],
+    approval: context.asker
+      ? await readApproval(
+          store,
+          wiring.project,
+          { slice: slice.name, from: fact.stage, to },
+          context.asker,
+        )
+      : null,
     limits: wiring.project.banyan.limits,
     silentMaxMs: SILENT_MAX_MS,
   }

@@ -66,7 +66,7 @@ async function recoverSlice(
     await endFlip(options.store, flip.id, 'undone', {
       code: 'CONTROLLER_LOST',
       message: 'the controller ended in the middle of it',
-      hint: `nothing was lost; run it again: banyan flip ${slice.name} ${flip.to}`,
+      hint: again(flip),
       exit: 4,
     })
   }
@@ -114,10 +114,15 @@ async function record(
       : {
           code: 'FLIP_UNDONE',
           message: 'the controller ended in the middle of it; its successor undid it',
-          hint: `nothing was lost; run it again: banyan flip ${slice.name} ${flip.to}`,
+          hint: again(flip),
           exit: 4,
         },
   )
+}
+
+function again({ kind, slice, to }: FlipRow): string {
+  const command = kind === 'rehearsal' ? `rehearse ${slice}` : `flip ${slice} ${to}`
+  return `nothing was lost; run it again: banyan ${command}`
 }
 
 /**

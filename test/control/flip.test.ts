@@ -31,6 +31,7 @@ function green(stage: Stage): SliceFacts {
       { side: 'legacy', difference: null },
       { side: 'rooms', difference: null },
     ],
+    approval: null,
     limits: { lagMaxMs: 1_000, verifyMaxAgeMs: 86_400_000 },
     silentMaxMs: 3_000,
   }

@@ -32,7 +32,9 @@ function fact(stage: Stage, more: Partial<Fact>): Fact {
   return { stage, percent: 0, wantedStage: null, wantedPercent: null, override: null, ...more }
 }
 
-const brake = (stage: Stage): Fact['override'] => ({ stage, by: 'ann', reason: 'red', atMs: 0 })
+const brake = (stage: Stage, paused = false): Fact['override'] => ({
+  ...{ stage, by: 'ann', reason: 'red', atMs: 0, paused },
+})
 
 void t.test('one step forward, or straight back', async t => {
   for (const [from, to] of pairs) t.equal(stepTowards(from, to), STEPS[from][to], `${from} → ${to}`)
