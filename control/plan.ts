@@ -24,10 +24,12 @@ export interface Plan extends OwnerStep {
  * and by each new controller, and nobody decides anything by those. The slice's own stage and percentage are left out:
  * the flip itself writes them, and they are in the step.
  */
-export function planOf(project: Project, step: OwnerStep): Plan {
+export function planOf(project: Project, wanted: OwnerStep): Plan {
+  const { slice: name, from, to, percent, epoch } = wanted
+  const step = { slice: name, from, to, percent, epoch }
   const slice = must(
-    project.slices.find(each => each.name === step.slice),
-    step.slice,
+    project.slices.find(each => each.name === name),
+    name,
   )
   const { stage: _stage, canary, ...file } = slice
   const { percent: _percent, ...readers } = canary

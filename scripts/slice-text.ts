@@ -140,11 +140,11 @@ export function reasonText(
 export function proposedText({ proposed, flip }: SliceLook): string | undefined {
   if (proposed === null || flip) return undefined
   const { short, needed, approvedBy } = proposed
-  const by = approvedBy.length > 0 ? `, approved by ${approvedBy.join(', ')}` : ''
+  const by = approvedBy.length > 0 ? `, approved by ${approvedBy.join(', ')},` : ''
   const more = needed - approvedBy.length
-  if (more <= 0) return `plan ${short}${by}: it is carried out by itself`
-  const who = more === 1 ? 'somebody approves it' : `${more} persons approve it`
-  return `plan ${short}${by}: carried out once ${who}: banyan approve ${short}`
+  if (more <= 0) return `plan ${short}${by} is carried out by itself`
+  const who = by === '' ? `${countOf(more, 'person')} to approve it` : `${more} more`
+  return `plan ${short}${by} waits for ${who}: banyan approve ${short}`
 }
 
 /** `flip to moved`, `rehearsal of moved` */

@@ -13,7 +13,10 @@ void t.test('a slice follows its file again once the brake is off', async t => {
   const { moving, project } = commands
   const release = (slice = 'visits', options: { json?: boolean } = {}) =>
     commands.run(context => runRelease(context, slice), options)
-  t.match(await release(), { exit: 3, text: /^✖ NOT_BRAKED {2}there is no brake on "visits"\n/ })
+  t.match(await release(), {
+    exit: 3,
+    text: /^✖ NOT_BRAKED {2}there is neither a brake nor a pause on "visits"\n/,
+  })
   t.match(await release('visit'), { exit: 2, text: /^✖ SLICE_UNKNOWN/ })
   const controller = await commands.controller()
   for (const stage of ['sync', 'shadow']) {
@@ -52,7 +55,7 @@ void t.test('a slice follows its file again once the brake is off', async t => {
     t.match(proposed.text, '✔ visits  the brake of ann@ops is off (as it was)\n')
     t.match(
       proposed.text,
-      'slices/visits.yaml wants moved: that moves the owner, so it waits for you\n',
+      'slices/visits.yaml wants moved: that moves the owner, so it stands as proposed\n',
     )
     t.match(proposed.text, /next: banyan plan visits moved\n$/)
     await commands.looked()
