@@ -12,6 +12,8 @@ import { append } from './store/journal.ts'
 import { readSlices, type SliceFact, setStage } from './store/slices.ts'
 import { type Store, transact } from './store/store.ts'
 
+const RAISE_LOCK_TIMEOUT_MS = 50
+
 export interface RecoverOptions {
   readonly store: Store
   readonly databases: Databases
@@ -127,7 +129,8 @@ function again({ kind, slice, to }: FlipRow): string {
 
 /**
  * A floor under whatever a predecessor has in flight: its late fence carries an older epoch and is refused. No law rests
- * on it; it spares a pause. A closed word is never raised.
+ * on it; it spares a pause. A closed word is never raised, and neither is one that somebody writes under for longer:
+ * every other writer would queue behind us.
  */
 async function raise(
   store: Store,
@@ -143,9 +146,12 @@ async function raise(
   const owner = legacy?.open ? sides.legacy : service?.open ? sides.service : undefined
   if (!owner) return
   try {
+    await owner.query(`SET lock_timeout = '${RAISE_LOCK_TIMEOUT_MS}ms'`)
     await setGate(owner, slice, epoch)
   } catch (error) {
     if (!(error instanceof BanyanError)) throw error
+  } finally {
+    await owner.query('SET lock_timeout = 0').catch(() => undefined)
   }
   await store.pool.query('UPDATE banyan.slice SET epoch = greatest(epoch, $2) WHERE name = $1', [
     slice,
