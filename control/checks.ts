@@ -4,6 +4,7 @@ import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import type { Stage } from '../model/stage.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
 import { lossBlocker } from './way-back.ts'
+import { shortHash } from './plan.ts'
 
 export type Blocker = Blocked
 
@@ -123,6 +124,19 @@ const fingerprint: Check = facts =>
       hint: `look at it; if it is right: banyan doctor --accept ${facts.slice}`,
     }))
 
+const approved: Check = ({ slice, approval }, to) => {
+  if (approval === null || approval.by.length >= approval.needed) return null
+  const { plan, needed, others, by, own } = approval
+  const persons = `${needed} ${others ? 'other ' : ''}${needed === 1 ? 'person' : 'persons'}`
+  const far = by.length === 0 ? 'nobody has' : `so far only ${by.join(', ')}`
+  const yours = own ? "; one's own approval doesn't count" : ''
+  return {
+    code: 'APPROVAL',
+    message: `${persons} must approve plan ${shortHash(plan)} (cutover.approvals): ${far}${yours}`,
+    hint: `they look at it: banyan plan ${slice} ${to}; and say so: banyan approve ${shortHash(plan)}`,
+  }
+}
+
 /** A slice that owns no tables has no data to wait for. */
 const owning =
   (...checks: Check[]): Check =>
@@ -130,8 +144,12 @@ const owning =
     facts.ownsTables ? checks.flatMap(check => check(facts, to) ?? []) : null
 
 // prettier-ignore
-const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
-const BACK_FROM_MOVED: Check[] = [routers, owning(whole, inStep, heard, lag, noRogue, fingerprint)]
+const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint), approved]
+const BACK_FROM_MOVED: Check[] = [
+  routers,
+  owning(whole, inStep, heard, lag, noRogue, fingerprint),
+  approved,
+]
 
 const listed: Check = ({ slice, abandoned }) => {
   if (!abandoned) return null

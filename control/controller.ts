@@ -103,7 +103,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
     await beat(options.store, problems)
     settling ??= settleAgain().finally(() => (settling = undefined))
     returning ??= closeReturning().finally(() => (returning = undefined))
-    const more = await reconcile(options.store)
+    const more = await reconcile(options.store, wiring.project)
     startFlips(asked)
     if (running.size === 0 && more === 0 && options.untilIdle?.()) break
     await heard

@@ -12,7 +12,8 @@ import { type GateState, type Preparation, readGate, type Verdict } from '../pos
 import { explain } from '../postgres/explain.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
 import { type CutoverRun, leftMs, type OrdersPort } from './cutover-run.ts'
-import { ABANDON_STEPS, type Step, STEPS } from './cutover.ts'
+import { release } from './cutover-steps.ts'
+import { ABANDON_STEPS, REHEARSED_UNTIL, type Step, type StepName, STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
 import { isLeaseLost } from './lease.ts'
 import { type SequenceRow, sequenceStarts } from './sequences.ts'
@@ -46,10 +47,10 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
   const run = await makeRun(options)
   await startFlip(options.store, options.flip, run.epoch)
   for (const step of options.said ? ABANDON_STEPS : STEPS) {
+    if (options.rehearse && step.step === REHEARSED_UNTIL) return abort(options, run)
     const done = await beginStep(options.store, options.flip, step.step)
     const started = run.now()
     try {
-      if (options.rehearse && step.step === 'prepare') throw new Rehearsed()
       const work = step.act(run)
       // Publishing waits for routers, and bounds that itself.
       if (step.step === 'publish') await work
@@ -64,13 +65,25 @@ export async function runCutover(options: RunnerOptions): Promise<void> {
       const verdict = step.undo === 'settle' ? await settled(run) : 'ABORTED'
       if (verdict === 'PROMOTED') continue // Decided all the same (an answer that was lost): go forward.
       await options.orders.release(run.slice)
-      if (error instanceof Rehearsed) return
-      throw undone(run, error)
+      throw undone(run, step.step, error)
     }
   }
 }
 
-class Rehearsed extends Error {}
+/** The end of a rehearsal, and of its pause: until every router has let go, somebody waits. */
+async function abort(options: RunnerOptions, run: CutoverRun): Promise<void> {
+  const done = await beginStep(options.store, options.flip, 'abort')
+  const started = run.now()
+  const verdict = await settled(run)
+  // Nobody but this run could have decided, and it never asks for PROMOTED.
+  if (verdict !== 'ABORTED') throw new Error(`a rehearsal was ${verdict}`)
+  // A late router keeps its own requests waiting until its hold expires; that is no reason to undo what moved nothing.
+  const late = await release(run).then(
+    () => undefined,
+    (error: unknown) => ({ failed: codeOf(error) }),
+  )
+  await done(run.now() - started, late)
+}
 
 async function settled(run: CutoverRun): Promise<Verdict> {
   const work = settle(run.settlement, run.epoch)
@@ -104,8 +117,10 @@ async function inTime<T>(
   return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
-function undone(run: CutoverRun, cause: unknown): BanyanError {
-  const why = explain(cause).message
+function undone(run: CutoverRun, step: StepName, cause: unknown): BanyanError {
+  // A step that is told to stop fails of whatever it was waiting for: that isn't why.
+  const stopped = run.signal.aborted ? `its controller was told to stop at ${step}` : undefined
+  const why = stopped ?? explain(cause).message
   const from = run.from === 'legacy' ? 'legacy' : 'its service'
   return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, from, why], { cause })
 }
@@ -190,7 +205,6 @@ async function preparation(
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof Rehearsed) return 'REHEARSED'
   if (error instanceof BanyanError) return error.code
   return (error as { code?: string }).code ?? 'UNEXPECTED'
 }

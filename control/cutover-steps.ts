@@ -57,7 +57,7 @@ async function rest(run: CutoverRun, until: number, quietMs: number): Promise<vo
   let quietSince = run.now()
   let writers: string[] = []
   while (run.now() - quietSince < quietMs || writers.length > 0) {
-    if (run.now() >= until) {
+    if (run.now() >= until || run.signal.aborted) {
       const details = [run.slice, run.budget.drainMs, writers.join('; ') || 'writes kept coming']
       throw new BanyanError(CONTROL_ERRORS.NOT_QUIET, details)
     }
@@ -141,6 +141,12 @@ export async function open(run: CutoverRun): Promise<void> {
 
 export async function publish(run: CutoverRun): Promise<void> {
   run.version = await run.orders.move(run.slice, run.to, run.percent, run.epoch)
+  await acknowledged(run, PUBLISH_MS)
+}
+
+/** The end of a hold after which nothing has moved: what was parked goes to the owner that it would have gone to. */
+export async function release(run: CutoverRun): Promise<void> {
+  run.version = await run.orders.release(run.slice)
   await acknowledged(run, PUBLISH_MS)
 }
 

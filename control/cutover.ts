@@ -35,6 +35,9 @@ export const ABANDON_STEPS: readonly Step[] = STEPS.filter(
   ({ step }) => !['reach', 'compare', 'prepare'].includes(step),
 ).map(each => (each.step === 'decide' ? { ...each, act: act.giveUp } : each))
 
+/** A rehearsal is all the steps before this one; in its place stands `abort`: ABORTED on purpose, and the hold ends. */
+export const REHEARSED_UNTIL: StepName = 'prepare'
+
 export function otherSide(side: Side): Side {
   return side === 'legacy' ? 'service' : 'legacy'
 }

@@ -2,6 +2,7 @@
 import type { Stage } from '../model/stage.ts'
 import type { WayBack } from './way-back.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
+import type { ApprovalFact } from './approval.ts'
 
 export interface StreamFact {
   readonly name: string
@@ -49,6 +50,8 @@ export interface SliceFacts {
   readonly rogueWrites: number
   /** Per side, what differs from the recorded fingerprint. */
   readonly fingerprints: readonly { readonly side: string; readonly difference: string | null }[]
+  /** Null where the step needs nobody's word but the one who asks for it. */
+  readonly approval: ApprovalFact | null
   readonly limits: { readonly lagMaxMs: number; readonly verifyMaxAgeMs: number }
   /** Why a service's database that was given up still matters; null where none was, or somebody has accepted it. */
   readonly abandoned: { readonly service: string; readonly why: string } | null

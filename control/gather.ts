@@ -16,6 +16,7 @@ import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { familyOf } from '../sync/writer-name.ts'
+import { type Asker, readApproval } from './approval.ts'
 import { readForeignKeys, readLoosened, readTriggers } from './crossing-facts.ts'
 import type { Databases } from './databases.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
@@ -36,6 +37,8 @@ export interface GatherContext {
   readonly store: Store
   readonly wiring: Wiring
   readonly databases: Databases
+  /** Who asks for it; absent: nobody does, and nobody's approval is missing. */
+  readonly asker?: Asker | undefined
 }
 
 export async function gatherFacts(
@@ -88,6 +91,14 @@ export async function gatherFacts(
       inMotion && ownsTables && (movesOwner(fact.stage, to) || !isBack(fact.stage, to))
         ? await fingerprints(context, slice)
         : [],
+    approval: context.asker
+      ? await readApproval(
+          store,
+          wiring.project,
+          { slice: slice.name, from: fact.stage, to },
+          context.asker,
+        )
+      : null,
     limits: wiring.project.banyan.limits,
     abandoned: to === 'legacy' ? await abandonedOf(context, slice) : null,
     wayBack:

@@ -2,9 +2,9 @@
 import { BanyanError } from '../model/errors.ts'
 import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
-import type { Slice } from '../model/project.ts'
+import { ownsTables, type Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
-import { movesOwner, STAGES } from '../model/stage.ts'
+import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { ownerOfRecord } from '../postgres/abandon.ts'
 import { explain } from '../postgres/explain.ts'
@@ -18,9 +18,11 @@ import { gatherFacts } from './gather.ts'
 import { isLeaseLost } from './lease.ts'
 import { installSlice } from './install.ts'
 import { loosen, restoreKeys } from './loosen.ts'
+import type { Plan } from './plan.ts'
 import type { Publisher } from './publisher.ts'
 import { endFlip, type FlipError, type FlipRow, startFlip } from './store/flips.ts'
 import { readOrders } from './store/orders.ts'
+import { storePlan } from './store/plans.ts'
 import { readSlices } from './store/slices.ts'
 import type { Ear, Store } from './store/store.ts'
 
@@ -53,9 +55,16 @@ export async function performFlip(
     // A table that was published a moment ago isn't a reason to refuse: the check says who still hasn't got it.
     const version = (await readOrders(context.store))?.version ?? 0
     await acknowledged({ ...context, version }, ROUTERS_MS).catch(() => undefined)
-    const facts = await gatherFacts(context, slice, flip.to)
+    const facts = await gatherFacts({ ...context, asker: flip }, slice, flip.to)
     const verdict = decideFlip(facts, flip.to)
-    if (!verdict.go) return await refused(context, flip, blockedError(flip, verdict.blockers))
+    if (!verdict.go) {
+      if (facts.approval) await storeAsked(context, facts.approval.plan, flip)
+      return await refused(context, flip, blockedError(flip, verdict.blockers))
+    }
+    // Without a fence there is nothing to rehearse, and what is done is done.
+    if (flip.kind === 'rehearsal' && !verdict.fenced) {
+      return await refused(context, flip, asFlipError(nothingToRehearse(slice, facts.stage)))
+    }
     const late = verdict.fenced
       ? await moveOwner(context, slice, flip)
       : await moveReads(context, slice, flip)
@@ -65,6 +74,7 @@ export async function performFlip(
     if (error instanceof Unsettled) throw error.cause
     // Its successor ends it.
     if (isLeaseLost(error)) throw error
+    if (isCode(error, 'OVERRIDDEN')) return await refused(context, flip, asFlipError(error))
     await endFlip(context.store, flip.id, 'undone', asFlipError(error))
     return 'undone'
   }
@@ -91,8 +101,7 @@ async function routersLate(
   return acknowledged({ ...context, version }, ROUTERS_MS).then(
     () => undefined,
     (error: unknown) => {
-      if (error instanceof BanyanError && error.code === CONTROL_ERRORS.ROUTERS_LATE.code)
-        return error
+      if (isCode(error, 'ROUTERS_LATE')) return error
       throw error
     },
   )
@@ -164,8 +173,9 @@ async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): 
     'the slice of a flip',
   )
   const rehearse = flip.kind === 'rehearsal'
-  await using setup = await setupSession(wiring.legacy.setup)
-  if (STAGES[flip.to].owner === 'service' && !rehearse) await loosen(store, setup.client, slice)
+  // A rehearsal moves nothing, so no key is in its way: it neither drops any nor brings any back.
+  await using setup = rehearse ? null : await setupSession(wiring.legacy.setup)
+  if (setup && STAGES[flip.to].owner === 'service') await loosen(store, setup.client, slice)
   const run = runCutover({
     flip: flip.id,
     slice,
@@ -187,14 +197,32 @@ async function moveOwner(context: PerformContext, slice: Slice, flip: FlipRow): 
   const undone = await run.then(
     () => undefined,
     (error: unknown) => {
-      if (error instanceof BanyanError && error.code === CONTROL_ERRORS.FLIP_UNDONE.code)
-        return error
+      // Held before its first step, or undone: either way the old owner has the tables.
+      if (isCode(error, 'FLIP_UNDONE') || isCode(error, 'OVERRIDDEN')) return error
       throw new Unsettled('the epoch is not settled', { cause: error })
     },
   )
   // Whatever became of it: keys that nobody needs loose any more come back.
-  await restoreKeys(store, setup.client, wiring.project)
+  if (setup) await restoreKeys(store, setup.client, wiring.project)
   if (undone) throw undone
+}
+
+function isCode(error: unknown, code: keyof typeof CONTROL_ERRORS): error is BanyanError {
+  return error instanceof BanyanError && error.code === code
+}
+
+/** Whoever is to approve it must find it by its hash. */
+async function storeAsked(context: PerformContext, plan: Plan, { actor }: FlipRow): Promise<void> {
+  const goodForMs = context.wiring.project.banyan.limits.planMaxAgeMs
+  await storePlan(context.store.pool, plan, { by: actor, goodForMs })
+}
+
+/** `stage`: where the slice stands. */
+export function nothingToRehearse(slice: Slice, stage: Stage): BanyanError {
+  const why = !ownsTables(slice)
+    ? 'it has no tables, so nobody waits when it moves'
+    : 'no step from there moves the owner; the one from canary does'
+  return new BanyanError(CONTROL_ERRORS.NOTHING_TO_REHEARSE, [slice.name, stage, why])
 }
 
 async function refused(

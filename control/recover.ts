@@ -18,6 +18,8 @@ import { append } from './store/journal.ts'
 import { raiseEpoch, readSlices, type SliceFact, setStage } from './store/slices.ts'
 import { type Store, transact } from './store/store.ts'
 
+const RAISE_LOCK_TIMEOUT_MS = 50
+
 export interface RecoverOptions {
   readonly store: Store
   readonly lease: Pick<Lease, 'holder'>
@@ -80,7 +82,7 @@ async function recoverSlice(
     await endFlip(options.store, flip.id, 'undone', {
       code: 'CONTROLLER_LOST',
       message: 'the controller ended in the middle of it',
-      hint: `nothing was lost; run it again: banyan flip ${slice.name} ${flip.to}`,
+      hint: again(flip),
       exit: 4,
     })
   }
@@ -142,15 +144,21 @@ async function record(
         : {
             code: 'FLIP_UNDONE',
             message: 'the controller ended in the middle of it; its successor undid it',
-            hint: `nothing was lost; run it again: banyan flip ${slice.name} ${flip.to}`,
+            hint: again(flip),
             exit: 4,
           },
   )
 }
 
+function again({ kind, slice, to }: FlipRow): string {
+  const command = kind === 'rehearsal' ? `rehearse ${slice}` : `flip ${slice} ${to}`
+  return `nothing was lost; run it again: banyan ${command}`
+}
+
 /**
  * A floor under whatever a predecessor has in flight: its late fence carries an older epoch and is refused. No law rests
- * on it; it spares a pause. A closed word is never raised.
+ * on it; it spares a pause. A closed word is never raised, and neither is one that somebody writes under for longer:
+ * every other writer would queue behind us.
  */
 async function raise(
   store: Store,
@@ -168,8 +176,11 @@ async function raise(
   // Written down first: a service's word must never be past what is known, or it couldn't be closed should it be given up.
   await raiseEpoch(store.pool, slice, epoch)
   try {
+    await owner.query(`SET lock_timeout = '${RAISE_LOCK_TIMEOUT_MS}ms'`)
     await setGate(owner, slice, epoch)
   } catch (error) {
     if (!(error instanceof BanyanError)) throw error
+  } finally {
+    await owner.query('SET lock_timeout = 0').catch(() => undefined)
   }
 }

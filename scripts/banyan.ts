@@ -22,8 +22,8 @@ const HELP = `Move a monolith to services, one slice at a time.
 banyan <command> [--json] [--config banyan.yaml]
 
 Learn  init  explain <METHOD> <path>
-Check  lint  doctor [slice]  plan <slice> [stage]  verify <slice>
-Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
+Check  lint  doctor [slice]  plan <slice>  rehearse <slice>  verify <slice>
+Move   flip <slice> [stage]  back <slice>  pause  release  approve <plan>
 Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  demo  migrate  uninstall
 
@@ -128,7 +128,7 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
   command('lint', 'check banyan.yaml and slices/*.yaml; needs no database').action(
     act(async context => (await import('./lint.ts')).runLint(context)),
   )
-  command('plan', 'what a flip would do now, and what stands in its way; changes nothing')
+  command('plan', 'what a flip would do now, and what stands in its way; moves nothing')
     .argument('<slice>')
     .argument('[stage]', 'default: the next one')
     .action(
@@ -160,7 +160,31 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
           : (await import('./back.ts')).runBack(context, slice, stage, options),
       ),
     )
-  command('release', 'take the brake off: the slice follows its file again')
+  command('pause', 'keep a slice where it stands: no flip of it begins, until it is released')
+    .argument('<slice>')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, slice: string, options: FlipOptions) =>
+        (await import('./pause.ts')).runPause(context, slice, options),
+      ),
+    )
+  command('approve', 'say yes to a plan, by the hash that plan or status shows')
+    .argument('<plan>')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, plan: string, options: FlipOptions) =>
+        (await import('./approve.ts')).runApprove(context, plan, options),
+      ),
+    )
+  command('rehearse', 'the pause of the next flip that moves the owner, for real; nothing moves')
+    .argument('<slice>')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, slice: string, options: FlipOptions) =>
+        (await import('./rehearse.ts')).runRehearse(context, slice, options),
+      ),
+    )
+  command('release', 'take the brake off, or end a pause: the slice follows its file again')
     .argument('<slice>')
     .action(
       act(async (context, slice: string) =>

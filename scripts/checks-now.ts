@@ -1,5 +1,6 @@
 /** What stands in the way of a flip at this moment, asked as the flip itself would ask; a database that is away is an answer too. */
 import type { Blocker } from '../control/checks.ts'
+import type { Asker } from '../control/approval.ts'
 import { Databases } from '../control/databases.ts'
 import { decideFlip } from '../control/flip.ts'
 import { gatherFacts } from '../control/gather.ts'
@@ -19,6 +20,8 @@ export interface Asked {
   readonly store: Store
   readonly wiring: Wiring
   readonly databases: Databases
+  /** Whose flip it would be; absent: it isn't asked who must approve it. */
+  readonly asker?: Asker | undefined
 }
 
 export interface Checked {
@@ -70,13 +73,10 @@ function checked(to: Stage, facts: SliceFacts, missing: Blocker | null): Checked
 }
 
 /** As much as the control database and the service itself know. */
-async function factsWithoutDatabases(
-  { store, wiring, databases }: Asked,
-  slice: Slice,
-  to: Stage,
-): Promise<SliceFacts> {
+async function factsWithoutDatabases(asked: Asked, slice: Slice, to: Stage): Promise<SliceFacts> {
+  const { store, wiring } = asked
   const ownsTables = Object.keys(slice.tables).length > 0
-  const facts = await gatherFacts({ store, wiring, databases }, { ...slice, tables: {} }, to)
+  const facts = await gatherFacts(asked, { ...slice, tables: {} }, to)
   const moving = ownsTables && STAGES[facts.stage].stream !== 'off'
   const streams = streamsOf(slice, await readStreams(store), wiring.project.banyan.services)
   const home = STAGES[facts.stage].owner === 'service' && STAGES[to].owner === 'legacy'

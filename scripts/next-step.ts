@@ -55,7 +55,8 @@ export function nextStage(look: SliceLook): Stage {
 }
 
 /** True where nobody needs to ask for that step. */
-export function goesByItself({ stage, percent, want, brake }: SliceLook): boolean {
+function goesByItself({ stage, percent, want, brake, proposed }: SliceLook): boolean {
+  if (proposed) return proposed.approvedBy.length >= proposed.needed
   const wanted = { wantedStage: want?.stage ?? null, wantedPercent: want?.percent ?? null }
   return nextStep({ stage, percent, ...wanted, override: brake }) !== undefined
 }
@@ -136,6 +137,7 @@ function differs({ verification, streams }: SliceLook): boolean {
 /** The step that is wanted was tried, and it didn't end well. */
 export function lastFailed(look: SliceLook): boolean {
   const { lastFlip } = look
-  if (lastFlip === null || lastFlip.outcome === 'done') return false
+  if (lastFlip === null || lastFlip.outcome === 'done' || lastFlip.kind === 'rehearsal')
+    return false
   return lastFlip.to === nextStage(look)
 }

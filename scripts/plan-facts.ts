@@ -24,12 +24,17 @@ export interface Measured extends InDatabases {
   /** Of a slice on its way home. */
   readonly wayBack: WayBack | null
   readonly verification: VerificationRow | null
-  /** Of the last ten fenced flips of the slice that were done, in ms; newest first. */
-  readonly pauses: readonly number[]
+  /** Of the last ten fenced flips and rehearsals of the slice that were done; newest first. */
+  readonly pauses: readonly Pause[]
   readonly census: {
     readonly transactions: number
     readonly writers: readonly { name: string; perDay: number; waived: boolean }[]
   }
+}
+
+export interface Pause {
+  readonly ms: number
+  readonly rehearsal: boolean
 }
 
 export async function measure(
@@ -57,12 +62,12 @@ export async function measure(
   }
 }
 
-export function pausesOf(flips: readonly FlipRow[]): number[] {
+export function pausesOf(flips: readonly FlipRow[]): Pause[] {
   return flips
-    .filter(each => each.outcome === 'done' && each.kind !== 'rehearsal' && each.steps.length > 0)
+    .filter(each => each.outcome === 'done' && each.steps.length > 0)
     .filter(each => movesOwner(each.from, each.to))
     .slice(0, PAUSES_MAX)
-    .map(pauseOf)
+    .map(each => ({ ms: pauseOf(each), rehearsal: each.kind === 'rehearsal' }))
 }
 
 /** All but the monolith itself, who writes most. */

@@ -167,16 +167,19 @@ function standingLines(slice: SliceSeen, { nowMs, control, only }: Status, paint
       flip.startedAtMs === null ? 'not begun yet' : `begun ${ageText(nowMs - flip.startedAtMs)}`
     const where = at ? `, at ${at}` : ''
     lines.push(
-      `${colors.yellow(`flip to ${stageText(flip.to, flip.percent)} under way`)}: asked for by ${flip.actor}, ${began}${where}`,
+      `${colors.yellow(`${say.flipName(flip)} under way`)}: asked for by ${flip.actor}, ${began}${where}`,
     )
   }
   if (brake) {
     const since = ageText(nowMs - brake.atMs)
+    const [what, how] = brake.paused ? ['pause', 'stays'] : ['brake', 'held']
     lines.push(
-      `${colors.yellow('brake')}: held at ${brake.stage} by ${brake.by}, ${since}: ${brake.reason}`,
+      `${colors.yellow(what)}: ${how} at ${brake.stage} by ${brake.by}, ${since}: ${brake.reason}`,
     )
   }
   if (reason !== undefined) lines.push(colors.yellow(reason))
+  const proposed = say.proposedText(slice)
+  if (proposed !== undefined) lines.push(colors.yellow(proposed))
   return lines
 }
 
