@@ -123,6 +123,13 @@ const fingerprint: Check = facts =>
       hint: `look at it; if it is right: banyan doctor --accept ${facts.slice}`,
     }))
 
+const sameDatabases: Check = facts =>
+  facts.changedDatabases.map(({ side, was, is }) => {
+    const details = [side, was, is, facts.slice]
+    const { code, message, hint } = new BanyanError(ABANDON_ERRORS.DATABASE_CHANGED, details)
+    return { code, message, hint }
+  })
+
 /** A slice that owns no tables has no data to wait for. */
 const owning =
   (...checks: Check[]): Check =>
@@ -130,8 +137,11 @@ const owning =
     facts.ownsTables ? checks.flatMap(check => check(facts, to) ?? []) : null
 
 // prettier-ignore
-const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
-const BACK_FROM_MOVED: Check[] = [routers, owning(whole, inStep, heard, lag, noRogue, fingerprint)]
+const TO_OWN: Check[] = [ready, routers, owning(sameDatabases, inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
+const BACK_FROM_MOVED: Check[] = [
+  routers,
+  owning(sameDatabases, whole, inStep, heard, lag, noRogue, fingerprint),
+]
 
 const listed: Check = ({ slice, abandoned }) => {
   if (!abandoned) return null
@@ -143,9 +153,9 @@ const listed: Check = ({ slice, abandoned }) => {
 export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
   legacy: [owning(listed)],
   sync: [forwardFrom('legacy', owning(preflight))],
-  shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
+  shadow: [forwardFrom('sync', ready, owning(sameDatabases, inStep, heard))],
   canary: [
-    forwardFrom('shadow', ready, owning(inStep, heard)),
+    forwardFrom('shadow', ready, owning(sameDatabases, inStep, heard)),
     forwardFrom('moved', ...BACK_FROM_MOVED),
   ],
   moved: TO_OWN,
