@@ -162,6 +162,8 @@ cutover: { quietMs: 20ms }
     signal: stop.signal,
     standby: true,
   })
+  // A test may take its database away.
+  controller.catch(() => undefined)
   t.teardown(async () => {
     stop.abort()
     await Promise.allSettled([worker, controller])
