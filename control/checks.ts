@@ -137,6 +137,13 @@ const approved: Check = ({ slice, approval }, to) => {
   }
 }
 
+const sameDatabases: Check = facts =>
+  facts.changedDatabases.map(({ side, was, is }) => {
+    const details = [side, was, is, facts.slice]
+    const { code, message, hint } = new BanyanError(ABANDON_ERRORS.DATABASE_CHANGED, details)
+    return { code, message, hint }
+  })
+
 /** A slice that owns no tables has no data to wait for. */
 const owning =
   (...checks: Check[]): Check =>
@@ -144,10 +151,10 @@ const owning =
     facts.ownsTables ? checks.flatMap(check => check(facts, to) ?? []) : null
 
 // prettier-ignore
-const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint), approved]
+const TO_OWN: Check[] = [ready, routers, owning(sameDatabases, inStep, heard, lag, verified, answered, writers, noRogue, fingerprint), approved]
 const BACK_FROM_MOVED: Check[] = [
   routers,
-  owning(whole, inStep, heard, lag, noRogue, fingerprint),
+  owning(sameDatabases, whole, inStep, heard, lag, noRogue, fingerprint),
   approved,
 ]
 
@@ -161,9 +168,9 @@ const listed: Check = ({ slice, abandoned }) => {
 export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
   legacy: [owning(listed)],
   sync: [forwardFrom('legacy', owning(preflight))],
-  shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
+  shadow: [forwardFrom('sync', ready, owning(sameDatabases, inStep, heard))],
   canary: [
-    forwardFrom('shadow', ready, owning(inStep, heard)),
+    forwardFrom('shadow', ready, owning(sameDatabases, inStep, heard)),
     forwardFrom('moved', ...BACK_FROM_MOVED),
   ],
   moved: TO_OWN,

@@ -52,6 +52,12 @@ export interface SliceFacts {
   readonly fingerprints: readonly { readonly side: string; readonly difference: string | null }[]
   /** Null where the step needs nobody's word but the one who asks for it. */
   readonly approval: ApprovalFact | null
+  /** Sides whose server isn't the one on record: restored, failed over, or copied. */
+  readonly changedDatabases: readonly {
+    readonly side: string
+    readonly was: string
+    readonly is: string
+  }[]
   readonly limits: { readonly lagMaxMs: number; readonly verifyMaxAgeMs: number }
   /** Why a service's database that was given up still matters; null where none was, or somebody has accepted it. */
   readonly abandoned: { readonly service: string; readonly why: string } | null

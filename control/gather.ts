@@ -10,7 +10,7 @@ import { type DatabaseUrls, unqualified, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { ownerOfRecord } from '../postgres/abandon.ts'
-import { fingerprintDifference } from '../postgres/gate.ts'
+import { databaseChange, fingerprintDifference } from '../postgres/gate.ts'
 import { preflight } from '../sync/preflight.ts'
 import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
@@ -55,6 +55,8 @@ export async function gatherFacts(
   const inMotion = STAGES[fact.stage].stream !== 'off'
   const verification = await lastVerification(store, slice.name)
   const census = await readCensus(store, slice.name)
+  // Where legacy stays the owner, going back asks nothing of a service that may be dead.
+  const looked = inMotion && ownsTables && (movesOwner(fact.stage, to) || !isBack(fact.stage, to))
   return {
     slice: slice.name,
     stage: fact.stage,
@@ -86,11 +88,6 @@ export async function gatherFacts(
         : [],
     foreignWriters: foreignWriters(slice, census.writers),
     rogueWrites: (await readRogue(store)).filter(write => write.slice === slice.name).length,
-    // Where legacy stays the owner, going back asks nothing of a service that may be dead.
-    fingerprints:
-      inMotion && ownsTables && (movesOwner(fact.stage, to) || !isBack(fact.stage, to))
-        ? await fingerprints(context, slice)
-        : [],
     approval: context.asker
       ? await readApproval(
           store,
@@ -99,6 +96,7 @@ export async function gatherFacts(
           context.asker,
         )
       : null,
+    ...(looked ? await sidesOf(context, slice) : { fingerprints: [], changedDatabases: [] }),
     limits: wiring.project.banyan.limits,
     abandoned: to === 'legacy' ? await abandonedOf(context, slice) : null,
     wayBack:
@@ -207,15 +205,28 @@ async function abandonedOf(
   return { service, why: 'its change stream is not read to its end' }
 }
 
-async function fingerprints(
+async function sidesOf(
   { databases }: GatherContext,
   slice: Slice,
-): Promise<SliceFacts['fingerprints']> {
+): Promise<Pick<SliceFacts, 'fingerprints' | 'changedDatabases'>> {
   const { legacy, service } = await databases.both(slice)
-  return [
-    { side: 'legacy', difference: await fingerprintDifference(legacy, slice.name) },
-    { side: slice.service, difference: await fingerprintDifference(service, slice.name) },
+  const sides = [
+    { side: 'legacy', client: legacy },
+    { side: slice.service, client: service },
   ]
+  const fingerprints = []
+  const changedDatabases = []
+  for (const { side, client } of sides) {
+    const change = await databaseChange(client, slice.name)
+    if (change) changedDatabases.push({ side, ...change })
+    const difference = await fingerprintDifference(client, slice.name)
+    // Another server is said once, by its own code.
+    fingerprints.push({
+      side,
+      difference: difference?.startsWith('database: ') ? null : difference,
+    })
+  }
+  return { fingerprints, changedDatabases }
 }
 
 async function preflightOf({ store, wiring }: GatherContext, slice: Slice): Promise<Blocked[]> {

@@ -5,7 +5,7 @@ import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { STAGES } from '../model/stage.ts'
 import { ownerOfRecord } from '../postgres/abandon.ts'
 import { explain } from '../postgres/explain.ts'
-import { readGate, setGate } from '../postgres/gate.ts'
+import { databaseChange, readGate, setGate } from '../postgres/gate.ts'
 import { settle, type Settled } from '../postgres/settle.ts'
 import { closeReturned, recordAbandonment } from './abandon.ts'
 import { nextEpoch, settlementOf } from './cutover-runner.ts'
@@ -63,11 +63,19 @@ async function recoverSlice(
   const legacy = await options.databases.legacy(slice.name)
   // Legacy must be able to reopen while a service is dead; everything else waits for it.
   let away: string | undefined
-  const service = await options.databases.service(slice).catch((error: unknown) => {
+  let service = await options.databases.service(slice).catch((error: unknown) => {
     away = explain(error).message
     return undefined
   })
   if (service) await closeReturned(options, slice, { legacy, service })
+  // After a restore or a failover nothing opens there before a person has looked; in legacy, nothing anywhere.
+  const changed = await changeOf(slice, 'legacy', legacy)
+  if (changed) throw changed
+  const other = service && (await changeOf(slice, slice.service, service))
+  if (other) {
+    away = other.message
+    service = undefined
+  }
   const epoch = flip?.epoch ?? (await closedEpoch(slice.name, { legacy, service }))
   if (epoch !== undefined) {
     const settled = await settle(settlementOf(slice, { legacy, service }, options.headroom), epoch)
@@ -75,7 +83,10 @@ async function recoverSlice(
     // The hold was the epoch's: routers send what they parked to whoever owns the tables now.
     await options.publisher.release(slice.name)
     if (!settled.complete && flip?.kind !== 'abandon') {
-      throw new BanyanError(ABANDON_ERRORS.SERVICE_AWAY, [slice.name, slice.service, away ?? ''])
+      throw (
+        other ??
+        new BanyanError(ABANDON_ERRORS.SERVICE_AWAY, [slice.name, slice.service, away ?? ''])
+      )
     }
   } else if (flip) {
     // It moved no ownership: only its table may be missing, and that one is published anew anyway.
@@ -86,11 +97,23 @@ async function recoverSlice(
       exit: 4,
     })
   }
+  if (other) throw other
   if (service) return raise(options.store, slice.name, fact.epoch, { legacy, service })
   // Whether it was left open or fenced, nobody can say; if nothing is open, it must be asked again.
   if ((await readGate(legacy, slice.name))?.open === false) {
     throw new BanyanError(ABANDON_ERRORS.SERVICE_AWAY, [slice.name, slice.service, away ?? ''])
   }
+}
+
+async function changeOf(
+  slice: Slice,
+  name: string,
+  client: SliceSessions['legacy'],
+): Promise<BanyanError | undefined> {
+  const change = await databaseChange(client, slice.name)
+  if (!change) return undefined
+  const details = [name, change.was, change.is, slice.name]
+  return new BanyanError(ABANDON_ERRORS.DATABASE_CHANGED, details)
 }
 
 /** The epoch of a slice that is closed on both sides; undefined where one is open. */

@@ -12,7 +12,7 @@ import { streamTo } from './cutover-runner.ts'
 import type { Blocked } from './facts.ts'
 import { streamsOf } from './slice-streams.ts'
 import type { Store } from './store/store.ts'
-import { PASSING, readStreams, type StreamRow } from './store/streams.ts'
+import { LASTING, readStreams, type StreamRow } from './store/streams.ts'
 
 export interface WayBack {
   /**
@@ -35,6 +35,8 @@ export interface Loss extends Omit<Pending, 'count'> {
 
 /** Older than this a worker's word isn't believed. Milliseconds. */
 export const SILENT_MAX_MS = 3_000
+/** A worker that has tried in vain for so long doesn't get over it. */
+const VAIN_MS = 30_000
 /** Who hasn't answered by then is away. */
 const CONNECT_MS = 1_000
 const STATEMENT_MS = 5_000
@@ -64,10 +66,7 @@ export async function readWayBack(
     return { state: 'away', why: explain(error, url).message, loses: null }
   }
   try {
-    const passing = stream.error !== null && PASSING.includes(stream.error.code)
-    if (passing && (stream.silentMs ?? Infinity) <= SILENT_MAX_MS) {
-      return { state: 'waits', why, loses: null }
-    }
+    if (passes(stream)) return { state: 'waits', why, loses: null }
     const after = await durable(wiring, name, session)
     const pending = await pendingWrites(service, {
       stream: must(parseStream(name), name),
@@ -89,6 +88,12 @@ function troubleOf({ name, state, error, silentMs }: StreamRow): string | null {
   if (state !== 'streaming') return `${name} is ${state}`
   if (silentMs !== null && silentMs <= SILENT_MAX_MS) return null
   return `nothing is heard of the stream ${name}`
+}
+
+/** Its worker tries again, and hasn't tried in vain for long. */
+function passes({ error, silentMs, unheardMs }: StreamRow): boolean {
+  if (error !== null && LASTING.includes(error.code)) return false
+  return (silentMs ?? Infinity) <= SILENT_MAX_MS && (unheardMs ?? Infinity) <= VAIN_MS
 }
 
 /** The last position of the stream that is durable in legacy. */

@@ -46,6 +46,13 @@ export const ABANDON_ERRORS = defineErrors({
     status: 409,
     exit: 5,
   },
+  DECISION_LOST: {
+    message:
+      'legacy has lost the decision of epoch %3: the tables of "%1" were given to "%2", and legacy knows nothing of it',
+    hint: 'nothing was accepted; stop whoever writes in legacy and restore it to a later point, see docs/operations.md; then `banyan doctor %1`',
+    status: 409,
+    exit: 5,
+  },
   DATABASE_CHANGED: {
     message: '%s is another database than the one on record: it was system %s, it is system %s',
     hint: 'a restore or a failover: nothing opens by itself, see docs/operations.md; when you have looked: banyan doctor %4 --accept',

@@ -3,7 +3,14 @@ import type pg from 'pg'
 import { type Lsn, parseLsn } from '../model/position.ts'
 import type { Side } from '../model/stage.ts'
 import { systemOf } from './connection.ts'
-import { type Preparation, protocolError, readGate, setGate, type Verdict } from './gate.ts'
+import {
+  mustBeOnRecord,
+  type Preparation,
+  protocolError,
+  readGate,
+  setGate,
+  type Verdict,
+} from './gate.ts'
 
 export interface Abandonment {
   readonly slice: string
@@ -151,6 +158,9 @@ export async function finishAbandon(
   const { slice, legacy, service } = what
   if (service) await closeOlder({ slice, legacy, service })
   const gate = await readGate(legacy, slice)
-  if (gate && !gate.open && gate.word < BigInt(2 * epoch)) await setGate(legacy, slice, epoch)
+  if (gate && !gate.open && gate.word < BigInt(2 * epoch)) {
+    await mustBeOnRecord(legacy, slice)
+    await setGate(legacy, slice, epoch)
+  }
   return service !== undefined
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
-import { PROTOCOL_STATES } from '../model/errors-protocol.ts'
+import { PROTOCOL_ERRORS, PROTOCOL_STATES } from '../model/errors-protocol.ts'
 import { type Lsn, parseLsn, type System } from '../model/position.ts'
 
 export type Verdict = 'PROMOTED' | 'ABORTED'
@@ -205,6 +205,46 @@ export async function fingerprintDifference(
     [slice],
   )
   return rows[0]!.what
+}
+
+/** Which server this is, where that isn't what the slice has on record (a restore, a failover, a copy); null where it is. */
+export async function databaseChange(
+  client: pg.ClientBase,
+  slice: string,
+): Promise<{ readonly was: string; readonly is: string } | null> {
+  const rows = await ask<{ was: string; is: string }>(
+    client,
+    `SELECT f.state AS was, s.identifier || ' timeline ' || s.timeline AS is
+     FROM banyan.fingerprint f, banyan.this_system() s
+     WHERE f.slice = $1 AND f.object = 'database' AND f.state <> s.identifier || ' timeline ' || s.timeline`,
+    [slice],
+  )
+  return rows[0] ?? null
+}
+
+/** Throws SYSTEM_CHANGED: nothing opens by itself in a database that isn't the one on record. */
+export async function mustBeOnRecord(client: pg.ClientBase, slice: string): Promise<void> {
+  const change = await databaseChange(client, slice)
+  if (!change) return
+  const said = `on record is system ${change.was}, this is system ${change.is}`
+  throw new BanyanError(PROTOCOL_ERRORS.SYSTEM_CHANGED, [said])
+}
+
+/**
+ * In legacy, on a person's word after a restore or failover: ends an epoch whose fence was taken with another server. The
+ * new server must be accepted before. Throws SYSTEM_CHANGED. Returns what is decided, which may be PROMOTED.
+ */
+export async function abortAfterRestore(
+  legacy: pg.ClientBase,
+  slice: string,
+  epoch: number,
+): Promise<Verdict> {
+  const rows = await ask<{ verdict: Verdict }>(
+    legacy,
+    'SELECT banyan.abort_after_restore($1, $2) AS verdict',
+    [slice, epoch],
+  )
+  return rows[0]!.verdict
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   copyDecision,
   decide,
   type GateState,
+  mustBeOnRecord,
   prepare,
   type Preparation,
   readDecision,
@@ -58,11 +59,13 @@ export async function promote(what: Settlement, epoch: number): Promise<boolean>
   const newOwner = here?.fences.some(row => row.epoch === epoch) ? 'service' : 'legacy'
   if (newOwner === 'service') {
     if (!service) return false
+    await mustBeOnRecord(service, slice)
     await prepareOnce(what, service, epoch, newOwner)
     await copyDecision(service, slice, epoch, 'PROMOTED')
     await setGate(service, slice, epoch)
     return true
   }
+  await mustBeOnRecord(legacy, slice)
   await prepareOnce(what, legacy, epoch, newOwner)
   await setGate(legacy, slice, epoch)
   if (service) await copyDecision(service, slice, epoch, 'PROMOTED')
@@ -97,7 +100,9 @@ export async function clockOf(client: pg.ClientBase): Promise<number> {
 
 async function reopen(client: pg.ClientBase, slice: string, epoch: number): Promise<void> {
   const gate = await readGate(client, slice)
-  if (gate && gate.word === BigInt(2 * epoch)) await setGate(client, slice, epoch)
+  if (gate?.word !== BigInt(2 * epoch)) return
+  await mustBeOnRecord(client, slice)
+  await setGate(client, slice, epoch)
 }
 
 async function prepareOnce(

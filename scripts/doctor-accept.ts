@@ -4,7 +4,16 @@ import { acceptRogue, type ListedRogue } from '../control/store/findings.ts'
 import { append } from '../control/store/journal.ts'
 import { transact } from '../control/store/store.ts'
 import { outdateVerifications } from '../control/store/verifications.ts'
-import { acceptFingerprint } from '../postgres/gate.ts'
+import {
+  abortAfterRestore,
+  acceptFingerprint,
+  copyDecision,
+  readDecision,
+  readGate,
+} from '../postgres/gate.ts'
+import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
+import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import { type Changed, changedText, remedyOf } from './doctor-gates.ts'
 import type { Examined } from './doctor-look.ts'
 
@@ -32,6 +41,7 @@ export async function acceptAll(examined: Examined, actor: string): Promise<Acce
   const given = abandoned !== undefined && !abandoned.accepted
   const nothing = rogue.length === 0 && changed.length === 0 && !given
   if (nothing) return { rogue: [], writes: 0, abandoned: [], changed: [], left: leftOut(examined) }
+  const begun = await mustBeWhole(examined, found)
   await transact(store, ['verification', 'slice'], client =>
     outdateVerifications(client, slice.name, {
       code: 'VERIFY_STALE',
@@ -41,6 +51,7 @@ export async function acceptAll(examined: Examined, actor: string): Promise<Acce
   )
   // The apply role may call it; no other of ours needs to.
   for (const { apply } of found) await acceptFingerprint(apply, slice.name)
+  await begun()
   const writes = await acceptRogue(store, slice.name, actor)
   const detail = {
     writes,
@@ -62,6 +73,45 @@ export async function acceptAll(examined: Examined, actor: string): Promise<Acce
     return epochs
   })
   return { rogue, writes, abandoned: epochs, changed, left: leftOut(examined) }
+}
+
+/**
+ * A legacy that was restored may have forgotten what it decided. Throws DECISION_LOST where the service knows better, and
+ * UNREACHABLE where it can't be asked. Returns what ends the flips that were under way, once the new server is accepted:
+ * aborted in the service first, so that whoever still carries another answer comes too late.
+ */
+async function mustBeWhole(
+  { slice, sides }: Examined,
+  found: ReturnType<typeof changedSides>,
+): Promise<() => Promise<void>> {
+  const restored = found.some(
+    ({ where, changed }) => where === 'legacy' && changed.some(each => each.object === 'database'),
+  )
+  const legacy = sides.legacy?.sessions.apply
+  if (!restored || !legacy) return async () => undefined
+  const service = sides.service?.sessions.apply
+  if (!service) {
+    const why = 'what it knows of the decisions must be seen before legacy is accepted'
+    throw new BanyanError(POSTGRES_ERRORS.UNREACHABLE, [slice.service, why])
+  }
+  const [here, there] = [await readGate(legacy, slice.name), await readGate(service, slice.name)]
+  const decided = new Set((here?.decisions ?? []).map(row => row.epoch))
+  const lost = there?.decisions.find(row => row.verdict === 'PROMOTED' && !decided.has(row.epoch))
+  if (lost) {
+    const details = [slice.name, slice.service, lost.epoch]
+    throw new BanyanError(ABANDON_ERRORS.DECISION_LOST, details)
+  }
+  const rows = [here, there].flatMap(gate => [...(gate?.fences ?? []), ...(gate?.evidence ?? [])])
+  const open = [...new Set(rows.map(row => row.epoch))].filter(epoch => !decided.has(epoch))
+  return async () => {
+    for (const epoch of open) {
+      await copyDecision(service, slice.name, epoch, 'ABORTED')
+      if ((await readDecision(service, slice.name, epoch)) === 'PROMOTED') {
+        throw new BanyanError(ABANDON_ERRORS.DECISION_LOST, [slice.name, slice.service, epoch])
+      }
+      await abortAfterRestore(legacy, slice.name, epoch)
+    }
+  }
 }
 
 function changedSides({ slice, gates, sides }: Examined) {

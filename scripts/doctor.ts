@@ -157,7 +157,7 @@ function nextOf({ slice, stage, checks }: Examined, accepted: Accepted | undefin
   const { name } = slice
   if (accepted && accepted.writes + accepted.changed.length > 0) return `verify ${name}`
   const codes = problemsOf(checks).map(each => each.code)
-  const acceptable = ['ROGUE_WRITES', 'FINGERPRINT', 'ABANDONED', 'BOTH_OPEN']
+  const acceptable = ['ROGUE_WRITES', 'FINGERPRINT', 'ABANDONED', 'BOTH_OPEN', 'DATABASE_CHANGED']
   if (codes.length > 0) {
     return codes.every(code => acceptable.includes(code))
       ? `doctor ${name} --accept`

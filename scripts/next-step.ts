@@ -14,6 +14,7 @@ const CLEARS: Readonly<Record<string, (slice: string) => string>> = {
   NOT_IN_STEP: slice => `status ${slice} -w`,
   LAG: slice => `status ${slice} -w`,
   FLIP_IN_PROGRESS: slice => `status ${slice} -w`,
+  DATABASE_CHANGED: slice => `doctor ${slice}`,
   ABANDONED: slice => `doctor ${slice}`,
   WOULD_LOSE: slice => `why ${slice}`,
   RESYNC_REQUIRED: slice => `why ${slice}`,

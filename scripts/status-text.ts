@@ -1,4 +1,5 @@
 /** `banyan status` as text. Pure: it prints what was read, and nothing that wasn't. */
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { abandonedLines } from './abandoned-text.ts'
 import { ageText, countOf, countText, shareText, sizeText, timeText } from './amounts.ts'
 import { stageText } from './flip-text.ts'
@@ -20,10 +21,19 @@ export function statusLines(status: Status, paint: Paint): string[] {
         `! INSECURE  ${name} ${url}: any TLS certificate is taken for its own (insecure: true)`,
       ),
     ),
+    ...changedLines(status, paint),
     ...abandonedLines(status.slices, status, paint),
     ...tableLines(status, paint),
     ...findingLines(status, paint),
   ].flatMap(line => wrap(line, paint.width, '  '))
+}
+
+/** A database that was restored, failed over or copied: nothing of its slices moves before a person has looked. */
+function changedLines({ slices }: Status, paint: Paint): string[] {
+  return slices
+    .flatMap(each => each.checks?.blockers ?? [])
+    .filter(each => each.code === ABANDON_ERRORS.DATABASE_CHANGED.code)
+    .flatMap(each => problemLines({ ...paint, width: Infinity }, each))
 }
 
 /** A folder's name may be longer than what it heads. */

@@ -11,6 +11,8 @@ export interface StreamRow extends StreamFact {
   readonly watermark: string | null
   /** When its source last said how far it is; null: never. */
   readonly heardAtMs: number | null
+  /** How long ago that was. */
+  readonly unheardMs: number | null
 }
 
 export async function readStreams(store: Store): Promise<StreamRow[]> {
@@ -18,7 +20,8 @@ export async function readStreams(store: Store): Promise<StreamRow[]> {
     `SELECT name, slice, state, rows_copied::float8 AS "rowsCopied", rows_total::float8 AS "rowsTotal", position::text,
        watermark::text, lag_ms AS "lagMs", error,
        extract(epoch from clock_timestamp() - beat_at)::float8 * 1000 AS "silentMs",
-       extract(epoch from heard_at)::float8 * 1000 AS "heardAtMs"
+       extract(epoch from heard_at)::float8 * 1000 AS "heardAtMs",
+       extract(epoch from clock_timestamp() - heard_at)::float8 * 1000 AS "unheardMs"
      FROM banyan.stream ORDER BY name`,
   )
   return rows
@@ -36,15 +39,21 @@ export interface StreamUpdate {
   readonly worker?: string | undefined
 }
 
-/** What a worker gets over without anybody's help, once both databases answer. */
-export const PASSING: readonly string[] = [
-  'UNREACHABLE',
-  'CONNECTION_LOST',
-  'DATABASE_STARTING',
-  'CONNECTIONS_EXHAUSTED',
-  'STREAM_LOST',
-  'STREAM_TAKEN',
-  'SLOT_BUSY',
+/** What no worker gets over by trying again: somebody must mend it. All else may pass. */
+export const LASTING: readonly string[] = [
+  'DIVERGED',
+  'VALUE_MISSING',
+  'SLOT_MISSING',
+  'SLOT_LOST',
+  'SLOT_AHEAD',
+  'SOURCE_REWOUND',
+  'PUBLICATION_MISSING',
+  'PGOUTPUT_MALFORMED',
+  'PGOUTPUT_VERSION',
+  'STREAM_FAILED',
+  'STREAM_UNKNOWN',
+  'SERVICE_OWNS',
+  'RESYNC_REQUIRED',
 ]
 
 /**
@@ -82,12 +91,12 @@ export async function updateStream(
       update.error !== undefined,
       update.error ? JSON.stringify(update.error) : null,
       update.worker ?? null,
-      PASSING,
+      LASTING,
     ],
   )
 }
 
-const STUCK = `s.state = 'failed' AND s.error->>'code' <> ALL ($12::text[])`
+const STUCK = `s.state = 'failed' AND s.error->>'code' = ANY ($12::text[])`
 const FURTHER = '($6::pg_lsn > s.position OR $7::pg_lsn > s.watermark)'
 
 export async function forgetStream(store: Store, name: string): Promise<void> {

@@ -62,3 +62,21 @@ BEGIN
   RETURN 'PROMOTED';
 END $$;
 `
+
+/** Only in legacy, only for a person's word: `decide` accepts no verdict for a fence that another server took. */
+export const ABORT_AFTER_RESTORE = `
+CREATE FUNCTION banyan.abort_after_restore(slice_name text, e bigint) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+  here text;
+  found text;
+BEGIN
+  SELECT s.identifier || ' timeline ' || s.timeline INTO here FROM banyan.this_system() s;
+  IF NOT EXISTS (SELECT 1 FROM banyan.fingerprint f WHERE f.slice = slice_name AND f.object = 'database' AND f.state = here) THEN
+    RAISE EXCEPTION 'nobody has accepted system %', here USING ERRCODE = 'BNY07';
+  END IF;
+  INSERT INTO banyan.decision (slice, epoch, verdict) VALUES (slice_name, e, 'ABORTED') ON CONFLICT DO NOTHING;
+  SELECT d.verdict INTO found FROM banyan.decision d WHERE d.slice = slice_name AND d.epoch = e;
+  RETURN found;
+END $$;
+`

@@ -3,7 +3,7 @@ import { quote } from '../../postgres/sql.ts'
 import { DECIDE, FUNCTIONS, grants, type Roles, TABLES } from '../ownership.ts'
 import { dropPublications } from '../publications.ts'
 import type { Migration } from '../runner.ts'
-import { ABANDON } from './abandon.ts'
+import { ABANDON, ABORT_AFTER_RESTORE } from './abandon.ts'
 
 export function legacyMigrations(roles: Roles): Migration[] {
   return [
@@ -11,7 +11,7 @@ export function legacyMigrations(roles: Roles): Migration[] {
       name: '0001-ownership',
       async up(db) {
         await db.raw(TABLES)
-        await db.raw(FUNCTIONS + DECIDE + ABANDON)
+        await db.raw(FUNCTIONS + DECIDE + ABANDON + ABORT_AFTER_RESTORE)
         await db.raw(grants(roles, 'decide'))
       },
       down: dropPublications,

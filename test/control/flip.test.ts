@@ -33,6 +33,7 @@ function green(stage: Stage): SliceFacts {
       { side: 'rooms', difference: null },
     ],
     approval: null,
+    changedDatabases: [],
     limits: { lagMaxMs: 1_000, verifyMaxAgeMs: 86_400_000 },
     abandoned: null,
     wayBack: null,
@@ -103,13 +104,14 @@ const REDS: Record<string, Red> = {
   lossy: red('WOULD_LOSE', /would lose 212 writes of "visits": it diverged/, 'loses', changed({ wayBack: { service: 'rooms', fact: lossy(212) } })),
   unknown: red('WOULD_LOSE', /how many is not known, of "visits": the slot is gone/, 'loses', changed({ wayBack: { service: 'rooms', fact: lossy(null) } })),
   away: red('SERVICE_AWAY', /"rooms", which owns/, 'loses', changed({ wayBack: { service: 'rooms', fact: { state: 'away', why: 'refused', loses: null } } })),
+  another: red('DATABASE_CHANGED', /^legacy is another .* was system 7 timeline 1, it is system 7 timeline 2/, 'database', changed({ changedDatabases: [{ side: 'legacy', was: '7 timeline 1', is: '7 timeline 2' }] })),
   fingerprint: red('FINGERPRINT', /in rooms: a column is new/, 'fingerprint', changed({ fingerprints: [{ side: 'rooms', difference: 'a column is new' }] })),
 }
 
 const IN_STEP = ['copying', 'broken', 'unheard', 'silent']
 const BACK_FROM_MOVED = [
   ...IN_STEP,
-  ...['behind', 'routerless', 'oldTable', 'rogue', 'fingerprint', 'unapproved', 'alone'],
+  ...['behind', 'routerless', 'oldTable', 'rogue', 'fingerprint', 'another', 'unapproved', 'alone'],
   ...['lossy', 'unknown', 'away'],
 ]
 const HOME = ['preflight', 'givenUp', 'lossy', 'unknown', 'away']
@@ -118,9 +120,9 @@ const TO_OWN = Object.keys(REDS).filter(name => !HOME.includes(name))
 /** Which reds stand in the way of each step that the stages know; all other steps are skips. */
 const ASKED: Record<string, readonly string[]> = {
   'legacy sync': ['preflight'],
-  'sync shadow': [...IN_STEP, 'down'],
+  'sync shadow': [...IN_STEP, 'down', 'another'],
   'sync legacy': ['givenUp'],
-  'shadow canary': [...IN_STEP, 'down'],
+  'shadow canary': [...IN_STEP, 'down', 'another'],
   'shadow sync': [],
   'shadow legacy': ['givenUp'],
   'canary moved': TO_OWN,

@@ -3,7 +3,14 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { abandon, closeOlder, finishAbandon } from '../../postgres/abandon.ts'
 import { connect } from '../../postgres/connection.ts'
-import { copyDecision, decide, prepare, setGate } from '../../postgres/gate.ts'
+import {
+  abortAfterRestore,
+  acceptFingerprint,
+  copyDecision,
+  decide,
+  prepare,
+  setGate,
+} from '../../postgres/gate.ts'
 import { settle } from '../../postgres/settle.ts'
 import { Writer } from '../../sync/apply/writer.ts'
 import {
@@ -222,4 +229,40 @@ void t.test('sequences begin past all that legacy knows, by the headroom', async
     `SELECT last_value::text AS last FROM ${sequence}`,
   )
   t.equal(rows[0]?.last, '170')
+})
+
+void t.test('in another database than the one on record nothing opens by itself', async t => {
+  const another = (at: typeof legacy, slice: TestSlice) =>
+    at.root.query(
+      `UPDATE banyan.fingerprint SET state = '42 timeline 1' WHERE slice = $1 AND object = 'database'`,
+      [slice.name],
+    )
+  const fenced = await sides.slice()
+  await put(legacy, fenced, system, 'closed 1, FENCED 1 foreign')
+  await put(service, fenced, system, 'closed 0')
+  await another(legacy, fenced)
+  const settling = settlementOf(fenced, legacy.apply, service.apply)
+  await t.rejects(settle(settling, 1), { code: 'SYSTEM_CHANGED' })
+  await t.rejects(abortAfterRestore(legacy.apply, fenced.name, 1), { code: 'SYSTEM_CHANGED' })
+  t.equal(await read(legacy, fenced), 'closed 1, FENCED 1')
+  await acceptFingerprint(legacy.apply, fenced.name)
+  t.equal(await abortAfterRestore(legacy.apply, fenced.name, 1), 'ABORTED')
+  t.same(await settle(settling, 1), { verdict: 'ABORTED', complete: true })
+  t.same(await owners(fenced), ['legacy'])
+
+  const back = await moved('closed 2, FENCED 2')
+  await another(service, back)
+  await t.rejects(settle(settlementOf(back, legacy.apply, service.apply), 2), {
+    code: 'SYSTEM_CHANGED',
+    message: /on record is system 42 timeline 1, this is system \d+ timeline 1/,
+  })
+  t.same(await owners(back), [])
+  const forward = await sides.slice()
+  await put(legacy, forward, system, 'closed 1, FENCED 1, PROMOTED 1')
+  await put(service, forward, system, 'closed 0, REACHED 1@A, PREPARED 1@A, PROMOTED 1')
+  await another(service, forward)
+  await t.rejects(settle(settlementOf(forward, legacy.apply, service.apply), 1), {
+    code: 'SYSTEM_CHANGED',
+  })
+  t.same(await owners(forward), [])
 })
