@@ -58,16 +58,16 @@ export function roleSteps(
     },
     {
       why: 'setup changes what the database is made of (gates, publications); used while a person watches.',
-      statements: role(setup, 'NOREPLICATION NOBYPASSRLS'),
+      statements: roleSql(setup, 'NOREPLICATION NOBYPASSRLS'),
     },
     {
       // Row-level policies must not hide rows from a copy: what isn't seen looks like what isn't there.
       why: 'apply writes what the other side committed. BYPASSRLS: no policy may hide a row from it.',
-      statements: role(apply, 'NOREPLICATION BYPASSRLS'),
+      statements: roleSql(apply, 'NOREPLICATION BYPASSRLS'),
     },
     {
       why: 'capture reads rows and the change stream (REPLICATION), and writes nothing.',
-      statements: role(capture, 'REPLICATION BYPASSRLS'),
+      statements: roleSql(capture, 'REPLICATION BYPASSRLS'),
     },
     {
       why: 'All three log in here; nobody else needs their passwords.',
@@ -166,7 +166,8 @@ export function scramVerifier(password: string, salt = randomBytes(16)): string 
   return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${stored}:${server}`
 }
 
-function role({ name, password }: RoleWanted, traits: string): string[] {
+/** Makes a role that can log in and has these traits alone, or makes it so. */
+export function roleSql({ name, password }: RoleWanted, traits: string): string[] {
   const known = `SELECT FROM pg_catalog.pg_roles WHERE rolname = ${literal(name)}`
   return [
     doBlock(`IF NOT EXISTS (${known}) THEN CREATE ROLE ${quote(name)}; END IF;`),

@@ -5,7 +5,6 @@ import { loosen, restoreKeys } from '../../control/loosen.ts'
 import { wantedOf } from '../../control/reconcile.ts'
 import { wantSlices } from '../../control/store/slices.ts'
 import { readJournal } from '../../control/store/journal.ts'
-import { controlMigrations } from '../../migrations/control/control.ts'
 import { legacyMigrations } from '../../migrations/legacy/ownership.ts'
 import { migrateUp } from '../../migrations/runner.ts'
 import { must } from '../../model/errors.ts'
@@ -13,6 +12,7 @@ import { loadProject } from '../../model/project.ts'
 import type { Stage } from '../../model/stage.ts'
 import { connect } from '../../postgres/connection.ts'
 import { query, testCluster } from '../support/cluster.ts'
+import { controlDatabase, threeRoles } from '../support/three-roles.ts'
 
 /** Keys out of `visits` and into it; one of them has a slice at both ends. */
 const TABLES = `
@@ -62,18 +62,21 @@ function projectOf() {
 }
 
 const cluster = await testCluster(t)
-for (const role of ['apply', 'capture']) await cluster.createRole(role)
+await cluster.createRole('app')
 let databases = 0
 
 async function stand(t: Test) {
   const n = (databases += 1)
-  const control = await cluster.createDatabase(`control${n}`)
-  const legacy = await cluster.createDatabase(`legacy${n}`)
-  await migrateUp(control, controlMigrations())
-  await migrateUp(legacy, legacyMigrations({ apply: 'apply', capture: 'capture' }))
-  await query(legacy, TABLES)
+  const control = await controlDatabase(cluster, { name: `control${n}` })
+  const legacy = await cluster.createDatabase(`legacy${n}`, { owner: 'app' })
+  await query(cluster.url(`legacy${n}`, 'app'), TABLES)
+  const urls = await threeRoles(cluster, `legacy${n}`, 'app')
+  await migrateUp(
+    urls.setup,
+    legacyMigrations({ apply: 'banyan_apply', capture: 'banyan_capture' }),
+  )
   const store = { url: control, pool: new pg.Pool({ connectionString: control }) }
-  const setup = await connect({ url: legacy, applicationName: 'banyan setup' })
+  const setup = await connect({ url: urls.setup, applicationName: 'banyan setup' })
   t.teardown(async () => {
     await store.pool.end()
     await setup.end()

@@ -1,7 +1,5 @@
 import { METHODS } from 'node:http'
 import t, { type Test } from 'tap'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import { buildOrders } from '../../control/orders.ts'
 import { RouterLink } from '../../control/router-link.ts'
 import { storeOrders } from '../../control/store/orders.ts'
@@ -17,6 +15,7 @@ import { openProject } from '../../scripts/wiring.ts'
 import { testCluster } from '../support/cluster.ts'
 import { APPOINTMENTS_YAML, BANYAN_YAML, PATIENTS_YAML, swap } from '../support/project-files.ts'
 import { runScreen } from '../support/screen.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 const SLICES = { 'appointments.yaml': APPOINTMENTS_YAML, 'patients.yaml': PATIENTS_YAML }
 
@@ -183,8 +182,7 @@ routes: ['GET /a/b/c', 'PATCH /a/:x/:y', '* /:x/:y/**', 'GET /b']
 
 void t.test('with a control database', async t => {
   const cluster = await testCluster(t)
-  const url = await cluster.createDatabase('control')
-  await migrateUp(url, controlMigrations())
+  const url = await controlDatabase(cluster)
   const banyan = swap(
     swap(BANYAN_YAML, 'database: embedded', 'database: file:control.url'),
     'env:LEGACY_DATABASE_URL',

@@ -6,8 +6,6 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import { loadProject } from '../../model/project.ts'
 import type { InitOptions } from '../../scripts/banyan.ts'
 import { runDoctor } from '../../scripts/doctor.ts'
@@ -15,6 +13,7 @@ import { runInit } from '../../scripts/init.ts'
 import { guessAliases, sessionCookie } from '../../scripts/init-monolith.ts'
 import { query, testCluster } from '../support/cluster.ts'
 import { flat, runScreen } from '../support/screen.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 const run = promisify(execFile)
 
@@ -208,11 +207,7 @@ void t.test('from nothing to a green doctor', async t => {
       // The launcher's own setting would go over that one.
       await cluster.restart({ wal_level: 'logical' })
 
-      await cluster.createRole('control')
-      await cluster.createDatabase('control', { owner: 'control' })
-      const control = cluster.url('control', 'control')
-      await migrateUp(control, controlMigrations())
-      await writeFile(join(folder, 'control.url'), control)
+      await writeFile(join(folder, 'control.url'), await controlDatabase(cluster))
       const yaml = (await readFile(config, 'utf8'))
         .replace('control: { database: embedded }', 'control: { database: file:control.url }')
         .replace(/ {2}rooms:\n.*\n.*\n/, '')

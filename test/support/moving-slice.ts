@@ -8,18 +8,16 @@ import { settlementOf } from '../../control/cutover-runner.ts'
 import { RouterLink } from '../../control/router-link.ts'
 import { Ear, type Store } from '../../control/store/store.ts'
 import { createSyncStore } from '../../control/sync-store.ts'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import { must } from '../../model/errors.ts'
 import type { Orders } from '../../model/orders.ts'
 import { loadProject } from '../../model/project.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
-import type { DatabaseUrls, Wiring } from '../../model/wiring.ts'
-import { rolesSql } from '../../postgres/roles.ts'
+import type { Wiring } from '../../model/wiring.ts'
 import type { StreamContext } from '../../sync/stream-run.ts'
 import { runWorker } from '../../sync/worker.ts'
 import { query, testCluster, type TestCluster } from './cluster.ts'
 import { type Part, partOf } from './part.ts'
+import { controlDatabase, threeRoles } from './three-roles.ts'
 
 const LEGACY_SQL = `
   CREATE TABLE doctors (id bigint PRIMARY KEY, name text NOT NULL);
@@ -83,29 +81,13 @@ export async function movingSlice(
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())
   let controlCluster = options.ownControl ? await testCluster(t) : legacyCluster
-  await controlCluster.createRole('control')
-  await controlCluster.createDatabase('control', { owner: 'control' })
-  const controlUrl = controlCluster.url('control', 'control')
+  const controlUrl = await controlDatabase(controlCluster)
   const side = async (cluster: typeof legacyCluster, database: string, sql: string) => {
     await cluster.createRole('app')
     await cluster.createDatabase(database, { owner: 'app' })
     await query(cluster.url(database, 'app'), sql)
     await options.made?.(cluster.url(database), database === 'legacy' ? 'legacy' : 'service')
-    const role = (name: string) => ({ name, password: 'secret' })
-    const roles = {
-      setup: role('banyan_setup'),
-      apply: role('banyan_apply'),
-      capture: role('banyan_capture'),
-    }
-    for (const statement of rolesSql({ database, owner: 'app', schema: 'public', ...roles })) {
-      await query(cluster.url(database), statement)
-    }
-    const url = (name: string) => `postgres://${name}:secret@127.0.0.1:${cluster.port}/${database}`
-    const urls: DatabaseUrls = {
-      setup: url('banyan_setup'),
-      apply: url('banyan_apply'),
-      capture: url('banyan_capture'),
-    }
+    const urls = await threeRoles(cluster, database, 'app')
     const app = new pg.Pool({ connectionString: cluster.url(database, 'app'), max: 8 })
     app.on('error', () => undefined)
     t.teardown(() => app.end())
@@ -113,7 +95,6 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
     banyan: {
@@ -201,8 +182,7 @@ cutover: { quietMs: 20ms ${options.cutover ?? ''} }
       const { port } = controlCluster
       await controlCluster.stop('immediate')
       controlCluster = await testCluster(t, { port })
-      await controlCluster.createRole('control')
-      if (database) await controlCluster.createDatabase('control', { owner: 'control' })
+      if (database) await controlDatabase(controlCluster, { migrated: false })
     },
     stop: stopAll,
   }
