@@ -192,14 +192,16 @@ export async function mappingsOf(
   to: pg.ClientBase,
 ): Promise<TableMapping[]> {
   const wanted = renamesFor(task, wiring)
-  const source = await readCatalog(
-    from,
-    wanted.map(each => each.table),
-  )
-  const target = await readCatalog(
-    to,
-    wanted.map(each => each.to),
-  )
+  const [source, target] = await Promise.all([
+    readCatalog(
+      from,
+      wanted.map(each => each.table),
+    ),
+    readCatalog(
+      to,
+      wanted.map(each => each.to),
+    ),
+  ])
   return wanted.map(each =>
     completeMapping(
       each,

@@ -78,18 +78,16 @@ export async function runStream(
   if (!(await store.streaming(name)))
     await beginStream(context, task, sides, mappings, { from, to }, signal)
 
-  const facts = await readCatalog(
-    from,
-    mappings.map(each => each.table),
-  )
-  const there = await readCatalog(
-    to,
-    mappings.map(each => each.to),
-  )
-  const cascades = await store.cascades(
-    task.stream.to,
-    mappings.map(each => each.to),
-  )
+  const targets = mappings.map(each => each.to)
+  // Side by side: while a worker takes over, nobody applies.
+  const [facts, there, cascades] = await Promise.all([
+    readCatalog(
+      from,
+      mappings.map(each => each.table),
+    ),
+    readCatalog(to, targets),
+    store.cascades(task.stream.to, targets),
+  ])
   const key = (table: string) => rowKey(must(facts.get(table), table)) ?? []
   const tables: AppliedTable[] = mappings.map(({ table, to: target, columns }) => ({
     source: table,

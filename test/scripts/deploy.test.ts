@@ -4,6 +4,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { APPLY_ERRORS } from '../../model/errors-apply.ts'
+import { PROTOCOL_ERRORS } from '../../model/errors-protocol.ts'
+import { SYNC_ERRORS } from '../../model/errors-sync.ts'
 import { readProject } from '../../scripts/project-files.ts'
 import { JWKS_PATH } from '../../router/identity.ts'
 import {
@@ -65,6 +68,19 @@ await t.test('every command of the handbook exists', async t => {
     t.ok(commands.length > 2, `${commands.length} in ${file}`)
     for (const command of commands) t.equal(await wrong(command), undefined, command.join(' '))
   }
+})
+
+await t.test('every alarm has its entry in the runbook', async t => {
+  const handbook = await readFile(join(DEPLOY, '../operations.md'), 'utf8')
+  const runbook = handbook.slice(handbook.indexOf('## Runbook'))
+  const checks = await readFile(join(DEPLOY, '../../control/checks.ts'), 'utf8')
+  const codes = [
+    ...[SYNC_ERRORS, APPLY_ERRORS, PROTOCOL_ERRORS].flatMap(table => Object.keys(table)),
+    ...[...checks.matchAll(/code: '([A-Z_]+)'/g)].map(([, code]) => code!),
+  ]
+  t.ok(codes.length > 40, `${codes.length} codes`)
+  const without = codes.filter(code => !new RegExp(`\\b${code}\\b`).test(runbook))
+  t.strictSame(without, [])
 })
 
 await t.test('the files are what they say they are', async t => {
