@@ -13,9 +13,12 @@ import { must } from '../../model/errors.ts'
 import type { Context } from '../../scripts/context.ts'
 import { runDoctor } from '../../scripts/doctor.ts'
 import { runFlip } from '../../scripts/flip.ts'
+import { freePort } from '../../scripts/demo/ports.ts'
 import { runControl } from '../../scripts/run-control.ts'
+import { runRouter } from '../../scripts/run-router.ts'
 import { runSync } from '../../scripts/run-sync.ts'
 import { runStatus } from '../../scripts/status.ts'
+import { testContext } from '../support/clinic.ts'
 import { query } from '../support/cluster.ts'
 import { flip, inStep, same, until, verify } from '../support/flipping.ts'
 import { Clients, movingSlice, type MovingSlice } from '../support/moving-slice.ts'
@@ -37,7 +40,10 @@ async function atWork(moving: MovingSlice): Promise<void> {
   await until(moving, 'a worker', async () => {
     const streams = await readStreams(moving.store)
     const heard = streams.filter(each => (each.silentMs ?? Infinity) < 1_000)
-    return heard.length === 3 && heard.every(each => each.state === 'streaming' && !each.error)
+    const steady = heard.filter(
+      each => each.state === 'streaming' && (each.lagMs ?? Infinity) < 500,
+    )
+    return steady.length === 3 && steady.every(each => !each.error)
   })
 }
 
@@ -97,7 +103,11 @@ async function cutSessions(moving: MovingSlice, name: string): Promise<void> {
 }
 
 void t.test('a lost control database is made again from the databases', async t => {
-  const moving = await movingSlice(t, { ownControl: true, cutover: ', holdMs: 8s' })
+  const moving = await movingSlice(t, {
+    ownControl: true,
+    cutover: ', holdMs: 8s',
+    limits: 'lagMaxMs: 5s',
+  })
   const project = await projectOf(t, moving)
   const clients = new Clients(t, moving, 1)
   const run = (command: (context: Context) => Promise<unknown>) =>
@@ -184,11 +194,27 @@ void t.test('a lost control database is made again from the databases', async t 
     await written(moving, clients, 'writes at the service')
   })
 
+  const facade = `http://127.0.0.1:${await freePort(0)}`
+  await project.edit('banyan.yaml', text => `${text}router: { listen: ${new URL(facade).host} }\n`)
+  const stopRouter = new AbortController()
+  const router = runRouter({ ...testContext(project.config), signal: stopRouter.signal }, part)
+  t.teardown(async () => {
+    stopRouter.abort()
+    await router
+  })
+  const ask = () =>
+    fetch(`${facade}/visits/1`).then(
+      answer => answer.status,
+      () => undefined,
+    )
+  await until(moving, 'a router', async () => (await ask()) === 200)
+
   await t.test('at moved, and the database is dropped: the service still owns', async t => {
     const { epoch } = (await readSlices(moving.store.pool))[0]!
     await moving.loseControl({ database: false })
     await Promise.all([moving.controller.stop(), moving.worker.stop()])
     await written(moving, clients, 'writes by the last table')
+    t.equal(await ask(), 200, 'and reads')
     const { exit, text, fact } = await rebuild(moving, project)
     t.equal(exit, 0)
     t.match(text, /visits +moved +rooms +\d+ +both go on/)
@@ -211,6 +237,12 @@ void t.test('a lost control database is made again from the databases', async t 
     moving.worker.start()
     moving.controller.start()
     await atWork(moving)
+    const answer = await fetch(`${facade}/.well-known/banyan/jwks.json`)
+    const { keys: known } = (await answer.json()) as { keys: { x: string }[] }
+    await until(moving, 'the key that services know', async () => {
+      const [row] = await query(moving.store.url, `SELECT jwk->>'x' AS x FROM banyan.identity_key`)
+      return row !== undefined && row['x'] === known[0]!.x
+    })
     t.match(
       await flip(moving, 'canary'),
       { outcome: 'done', error: null },
