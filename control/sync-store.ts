@@ -85,12 +85,12 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       })
     pending.set(stream, true)
   }
-  // A slice is never taken off the record: an empty database in its place says nothing of any stream.
+  // While it has a file nobody takes a slice off the record: an empty database in its place says nothing of any stream.
   const stages = async () => {
     const known = new Map((await readSlices(store.pool)).map(({ name, stage }) => [name, stage]))
     const forgotten = [...seen].filter(name => !known.has(name))
     if (forgotten.length > 0) throw lost(forgotten)
-    for (const name of known.keys()) seen.add(name)
+    for (const { name } of wiring.project.slices) if (known.has(name)) seen.add(name)
     return known
   }
   return {

@@ -1,6 +1,6 @@
 /** The control database is lost, with all that it knew; ownership lives in the databases, so it is made again from them. */
 import pg from 'pg'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { ordersByLegacy } from '../../control/orders-by-legacy.ts'
 import { RouterLink } from '../../control/router-link.ts'
 import { readJournal } from '../../control/store/journal.ts'
@@ -13,55 +13,30 @@ import { must } from '../../model/errors.ts'
 import type { Context } from '../../scripts/context.ts'
 import { runDoctor } from '../../scripts/doctor.ts'
 import { runFlip } from '../../scripts/flip.ts'
+import { freePort } from '../../scripts/demo/ports.ts'
 import { runControl } from '../../scripts/run-control.ts'
+import { runRouter } from '../../scripts/run-router.ts'
 import { runSync } from '../../scripts/run-sync.ts'
 import { runStatus } from '../../scripts/status.ts'
+import { testContext } from '../support/clinic.ts'
+import { runUp } from '../../scripts/up.ts'
 import { query } from '../support/cluster.ts'
-import { flip, inStep, same, until, verify } from '../support/flipping.ts'
+import { flip, inStep, until, verify } from '../support/flipping.ts'
 import { Clients, movingSlice, type MovingSlice } from '../support/moving-slice.ts'
+import {
+  atWork,
+  climbed,
+  cutSessions,
+  embeddedProject,
+  gate,
+  locked,
+  nothingLost,
+  written,
+} from '../support/rebuilding.ts'
 import { flat, type Project, projectOf } from '../support/screen.ts'
 
 const FORWARD = 'legacy>rooms:visits'
 const never = new AbortController().signal
-
-/** Until the controller has followed the file so far, one step at a time. */
-async function climbed(moving: MovingSlice, stage: string): Promise<void> {
-  await until(moving, `at ${stage}`, async () => {
-    const [fact] = await readSlices(moving.store.pool)
-    return fact?.stage === stage
-  })
-}
-
-/** In step, and a worker says so. */
-async function atWork(moving: MovingSlice): Promise<void> {
-  await until(moving, 'a worker', async () => {
-    const streams = await readStreams(moving.store)
-    const heard = streams.filter(each => (each.silentMs ?? Infinity) < 1_000)
-    return heard.length === 3 && heard.every(each => each.state === 'streaming' && !each.error)
-  })
-}
-
-async function written(moving: MovingSlice, clients: Clients, what: string): Promise<void> {
-  const before = clients.told.length
-  await until(moving, what, async () => clients.told.length > before + 5)
-}
-
-/** Every operation that a client was told of, once on each side. */
-async function nothingLost(t: Test, moving: MovingSlice, clients: Clients): Promise<void> {
-  await until(moving, 'both sides are equal', () => same(moving))
-  const ops = clients.told.map(each => each.op)
-  for (const [url, table] of [
-    [moving.legacy, 'visits'],
-    [moving.service, 'visit'],
-  ] as const) {
-    const [found] = await query(
-      url,
-      `SELECT count(*)::int AS rows, count(DISTINCT op)::int AS ops FROM ${table} WHERE op = ANY ($1)`,
-      [ops],
-    )
-    t.same(found, { rows: ops.length, ops: ops.length }, `${table} has them all, once`)
-  }
-}
 
 /** What `rebuild` says, and the facts afterwards. */
 async function rebuild(moving: MovingSlice, project: Project) {
@@ -72,32 +47,12 @@ async function rebuild(moving: MovingSlice, project: Project) {
   return { exit, text: flat(text), fact: must(fact, 'the slice') }
 }
 
-async function gate(url: string): Promise<{ number: number; word: number }> {
-  const [slice] = await query<{ number: number }>(
-    url,
-    `SELECT number FROM banyan.slice WHERE name = 'visits'`,
-  )
-  const { number } = must(slice, 'the slice')
-  const [row] = await query(url, `SELECT last_value::int AS word FROM banyan.gate_${number}`)
-  return { number, word: row!['word'] as number }
-}
-
-/** Whoever writes there waits, until this session ends. */
-async function locked(url: string, table: string): Promise<pg.Client> {
-  const session = new pg.Client({ connectionString: url })
-  session.on('error', () => undefined)
-  await session.connect()
-  await session.query(`BEGIN; LOCK TABLE ${table} IN EXCLUSIVE MODE`)
-  return session
-}
-
-async function cutSessions(moving: MovingSlice, name: string): Promise<void> {
-  const sql = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1`
-  for (const url of [moving.legacy, moving.service]) await query(url, sql, [name])
-}
-
 void t.test('a lost control database is made again from the databases', async t => {
-  const moving = await movingSlice(t, { ownControl: true, cutover: ', holdMs: 8s' })
+  const moving = await movingSlice(t, {
+    ownControl: true,
+    cutover: ', holdMs: 8s',
+    limits: 'lagMaxMs: 5s',
+  })
   const project = await projectOf(t, moving)
   const clients = new Clients(t, moving, 1)
   const run = (command: (context: Context) => Promise<unknown>) =>
@@ -184,11 +139,27 @@ void t.test('a lost control database is made again from the databases', async t 
     await written(moving, clients, 'writes at the service')
   })
 
+  const facade = `http://127.0.0.1:${await freePort(0)}`
+  await project.edit('banyan.yaml', text => `${text}router: { listen: ${new URL(facade).host} }\n`)
+  const stopRouter = new AbortController()
+  const router = runRouter({ ...testContext(project.config), signal: stopRouter.signal }, part)
+  t.teardown(async () => {
+    stopRouter.abort()
+    await router
+  })
+  const ask = () =>
+    fetch(`${facade}/visits/1`).then(
+      answer => answer.status,
+      () => undefined,
+    )
+  await until(moving, 'a router', async () => (await ask()) === 200)
+
   await t.test('at moved, and the database is dropped: the service still owns', async t => {
     const { epoch } = (await readSlices(moving.store.pool))[0]!
     await moving.loseControl({ database: false })
     await Promise.all([moving.controller.stop(), moving.worker.stop()])
     await written(moving, clients, 'writes by the last table')
+    t.equal(await ask(), 200, 'and reads')
     const { exit, text, fact } = await rebuild(moving, project)
     t.equal(exit, 0)
     t.match(text, /visits +moved +rooms +\d+ +both go on/)
@@ -211,6 +182,12 @@ void t.test('a lost control database is made again from the databases', async t 
     moving.worker.start()
     moving.controller.start()
     await atWork(moving)
+    const answer = await fetch(`${facade}/.well-known/banyan/jwks.json`)
+    const { keys: known } = (await answer.json()) as { keys: { x: string }[] }
+    await until(moving, 'the key that services know', async () => {
+      const [row] = await query(moving.store.url, `SELECT jwk->>'x' AS x FROM banyan.identity_key`)
+      return row !== undefined && row['x'] === known[0]!.x
+    })
     t.match(
       await flip(moving, 'canary'),
       { outcome: 'done', error: null },
@@ -285,8 +262,6 @@ void t.test('a lost control database is made again from the databases', async t 
   })
 
   await clients.stop()
-  // What a gate refused while the last table was older than the owner: none of it was told to be done.
-  t.comment(`${clients.told.length} told, ${clients.failed.length} failed`)
   t.same(clients.failed, [])
   await nothingLost(t, moving, clients)
 
@@ -305,5 +280,21 @@ void t.test('a lost control database is made again from the databases', async t 
       run(context => runControl(context, part)),
       { code: 'CONTROL_LOST', message: /visits \(epoch \d+ there, 0 here\)/ },
     )
+  })
+
+  await t.test('an embedded one: `up` refuses, and the rebuild starts it', async t => {
+    const config = await embeddedProject(t, project)
+    const failed = await runUp(testContext(config), false).then(
+      () => undefined,
+      (error: unknown) => error as { code: string; hint: string },
+    )
+    t.match(failed, { code: 'CONTROL_LOST', hint: /--rebuild-control$/ })
+    const context = testContext(config)
+    t.equal(await runDoctor(context, undefined, { rebuildControl: true }), 0)
+    t.match(context.said(), /visits +sync +legacy +\d+ +both go on/)
+    t.match(context.said(), /next: banyan up\n$/)
+    const again = testContext(config)
+    t.equal(await runDoctor(again, undefined, { rebuildControl: true }), 0)
+    t.match(again.said(), /nothing to rebuild/, 'it was kept')
   })
 })
