@@ -2,7 +2,6 @@
 import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { abandonedLines } from './abandoned-text.ts'
 import { ageText, countOf, countText, shareText, sizeText, timeText } from './amounts.ts'
-import { stageText } from './flip-text.ts'
 import type { SliceSeen } from './next-step.ts'
 import { type Paint, problemLines } from './paint.ts'
 import * as say from './slice-text.ts'

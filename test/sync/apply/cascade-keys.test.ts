@@ -12,7 +12,7 @@ import { threeRoles } from '../../support/three-roles.ts'
 
 const cluster = await testCluster(t)
 await cluster.createRole('app')
-const url = await cluster.createDatabase('rooms', { owner: 'app' })
+await cluster.createDatabase('rooms', { owner: 'app' })
 await query(
   cluster.url('rooms', 'app'),
   `CREATE TABLE owner (tenant int, no int, mail text UNIQUE, PRIMARY KEY (tenant, no));
