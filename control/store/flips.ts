@@ -57,7 +57,8 @@ export interface FlipWanted {
 export async function requestFlip(store: Store, wanted: FlipWanted): Promise<number> {
   try {
     return await transact(store, ['flip'], async client => {
-      if (wanted.kind !== 'back') await refuseOverridden(client, wanted.slice)
+      if (wanted.kind !== 'back' && wanted.kind !== 'abandon')
+        await refuseOverridden(client, wanted.slice)
       const { rows } = await client.query<{ id: number }>(
         `INSERT INTO banyan.flip (slice, from_stage, to_stage, percent, actor, reason, kind, proof)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id::int`,
@@ -139,7 +140,7 @@ export async function startFlip(store: Store, id: number, epoch: number | null):
     const flip = rows[0]!
     // Issued before anybody acts with it: not even a database that forgets it may see it again.
     if (epoch !== null) await raiseEpoch(client, flip.slice, epoch)
-    if (flip.kind !== 'back') await refuseOverridden(client, flip.slice)
+    if (flip.kind !== 'back' && flip.kind !== 'abandon') await refuseOverridden(client, flip.slice)
     await append(client, {
       actor: flip.actor,
       slice: flip.slice,

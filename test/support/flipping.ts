@@ -54,10 +54,6 @@ export async function verify(moving: MovingSlice) {
   const id = await requestVerification(moving.store, 'visits', 'tester')
   const read = async () => (await readVerification(moving.store, id))!
   await until(moving, 'verified', async () => (await read()).endedAtMs !== null)
-  // The stream stood still while rows were compared.
-  await until(moving, 'caught up', async () =>
-    (await readStreams(moving.store)).every(each => (each.lagMs ?? 0) < 500),
-  )
   return read()
 }
 
@@ -76,6 +72,13 @@ export async function cutSessions(url: string, name: string): Promise<void> {
     url,
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 AND pid <> pg_backend_pid()`,
     [name],
+  )
+}
+
+/** After a verification: the stream stood still while rows were compared. */
+export async function caughtUp(moving: MovingSlice): Promise<void> {
+  await until(moving, 'caught up', async () =>
+    (await readStreams(moving.store)).every(each => (each.lagMs ?? 0) < 500),
   )
 }
 
