@@ -32,7 +32,11 @@ export interface EnvironmentWanted {
   /** postgresql.conf of both clusters, over ours. */
   readonly settings?: Readonly<Record<string, string>>
   /** Done when the databases run and the files are written, before anything else begins: for who puts something in between. */
-  readonly arrange?: (made: { folder: string; config: string; databases: Databases }) => Promise<void>
+  readonly arrange?: (made: {
+    folder: string
+    config: string
+    databases: Databases
+  }) => Promise<void>
 }
 
 const STANDARD: Enough = { compared: 500, canaryReads: 400 }
