@@ -9,7 +9,7 @@ import type { Databases, SliceSessions } from './databases.ts'
 import type { Publisher } from './publisher.ts'
 import { endFlip, type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
-import { readSlices, type SliceFact, setStage } from './store/slices.ts'
+import { readSlices, type SliceFact, setStage, useEpoch } from './store/slices.ts'
 import { type Store, transact } from './store/store.ts'
 
 const RAISE_LOCK_TIMEOUT_MS = 50
@@ -153,8 +153,5 @@ async function raise(
   } finally {
     await owner.query('SET lock_timeout = 0').catch(() => undefined)
   }
-  await store.pool.query('UPDATE banyan.slice SET epoch = greatest(epoch, $2) WHERE name = $1', [
-    slice,
-    epoch,
-  ])
+  await useEpoch(store.pool, slice, epoch)
 }

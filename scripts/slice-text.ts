@@ -75,7 +75,8 @@ export function wayBackCell(
   if (promise === undefined) return wayBack
   if (checks === null || STAGES[checks.to].owner !== 'legacy') return `${cost} ${unknown}`
   if (checks.state === 'unknown') return `${cost} ${unknown}`
-  if (checks.state === 'blocked') return `not now ${bad}`
+  // A brake waits for nobody's approval.
+  if (checks.blockers.some(each => each.code !== 'APPROVAL')) return `not now ${bad}`
   return `${short ? cost : wayBack} ${good}`
 }
 

@@ -3,7 +3,7 @@ import type { Stage } from '../../model/stage.ts'
 import { BanyanError, type ErrorRule } from '../../model/errors.ts'
 import { CONTROL_ERRORS } from '../../model/errors-control.ts'
 import { append } from './journal.ts'
-import { refuseOverridden } from './slices.ts'
+import { refuseOverridden, useEpoch } from './slices.ts'
 import { type Store, transact } from './store.ts'
 
 export interface FlipRow {
@@ -133,6 +133,8 @@ export async function startFlip(store: Store, id: number, epoch: number | null):
     )
     const flip = rows[0]!
     if (flip.kind !== 'back') await refuseOverridden(client, flip.slice)
+    // Used up, however it ends: one that is undone before its fence leaves no row of it in either database.
+    if (epoch !== null) await useEpoch(client, flip.slice, epoch)
     await append(client, {
       actor: flip.actor,
       slice: flip.slice,

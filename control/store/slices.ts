@@ -70,6 +70,18 @@ export async function setStage(
   )
 }
 
+/** No later attempt to move the owner gets this epoch, or an older one. */
+export async function useEpoch(
+  client: pg.ClientBase | pg.Pool,
+  slice: string,
+  epoch: number,
+): Promise<void> {
+  await client.query('UPDATE banyan.slice SET epoch = greatest(epoch, $2) WHERE name = $1', [
+    slice,
+    epoch,
+  ])
+}
+
 /** Puts the brake on: it stands, whatever the file says, until it is released. */
 export async function setOverride(
   client: pg.ClientBase,

@@ -100,7 +100,7 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
     const own = await approve(short, { actor: 'ann@laptop' })
     t.equal(own.exit, 0)
-    t.match(flat(own.text), "your own approval doesn't count for a flip that you ask for")
+    t.match(flat(own.text), "one's own approval doesn't count for a flip that one asks for")
     const still = await flip('moved')
     t.equal(still.exit, 3)
     t.match(flat(still.text), "nobody has; one's own approval doesn't count they look at it:")
@@ -125,6 +125,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
   await t.test('a brake waits for nobody; the way there takes a new approval', async t => {
     t.match((await flip('canary')).text, /✖ APPROVAL /)
+    const status = await commands.run(context => runStatus(context, undefined, false))
+    t.match(status.text, /✖1 canary +one pause, lossless ✔|✖1 +one pause, lossless ✔/)
     await edit('approvals: 1, ', '')
     await commands.looked()
     const before = clients.taken
