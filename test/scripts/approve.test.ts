@@ -85,7 +85,6 @@ void t.test('the owner moves once somebody has approved it', async t => {
   })
 
   await edit('cutover: { ', 'cutover: { approvals: 1, ')
-  await commands.looked()
   await t.test('a second person: the same hash, somebody else, and not too long ago', async t => {
     const unapproved = await flip('moved')
     t.equal(unapproved.exit, 3)
@@ -111,10 +110,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
     t.match(await approve(short), { exit: 0, text: 'next: banyan flip visits moved\n' })
     const back = await edit('quietMs: 20ms', 'quietMs: 21ms')
-    await commands.looked()
     t.match((await flip('moved')).text, /✖ APPROVAL /, 'another file, another plan')
     await back()
-    await commands.looked()
     await age('11 min')
     t.match((await flip('moved')).text, /✖ APPROVAL /, 'it has expired')
     await hashOf('moved')
@@ -128,7 +125,6 @@ void t.test('the owner moves once somebody has approved it', async t => {
     const status = await commands.run(context => runStatus(context, undefined, false))
     t.match(status.text, /✖1 canary +one pause, lossless ✔|✖1 +one pause, lossless ✔/)
     await edit('approvals: 1, ', '')
-    await commands.looked()
     const before = clients.taken
     await until(moving, 'writes at the service', async () => clients.taken > before + 3)
     t.equal((await flip('canary')).exit, 0)
@@ -181,6 +177,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
       flip: { kind: 'file', outcome: 'refused', error: { exit: 3 } },
     })
     t.match(await commands.fact(), { stage: 'canary', wantedStage: 'moved' })
+    // A step that was refused isn't tried again for 5 s.
+    await age('10 s')
     controller = await commands.controller()
     const router = new Clients(t, moving, 0)
     await verify(moving)

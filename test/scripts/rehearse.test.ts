@@ -106,8 +106,8 @@ void t.test('a rehearsal has the pause of a flip, and moves nothing', async t =>
     t.match(plan.text, `→ ${(epoch ?? 0) + 1}`)
     const why = await commands.run(context => runWhy(context, 'visits'))
     t.match(
-      flat(why.text),
-      /last flip {2}✔ canary → moved rehearsed (just now|\S+ m?s ago), asked for by tester@here \(rehearsal\)/,
+      why.text.replace(/\n +/g, ' '),
+      /last flip {2}✔ canary → moved rehearsed (just now|\S+ m?s ago), asked for by tester@here \(rehearsal\) nothing moved pause \d+ ms = hold /,
     )
   })
 
