@@ -140,6 +140,20 @@ void t.test('the owner moves once somebody has approved it', async t => {
       /plan (\w+) waits for 1 person to approve it/.exec(status.text)?.[1],
       'its hash',
     )
+    const slow = await moving.legacyApp.connect()
+    await slow.query('BEGIN; UPDATE visits SET version = 7 WHERE id = 7')
+    const undone = await approve(short)
+    await slow.query('ROLLBACK')
+    slow.release()
+    t.equal(undone.exit, 4)
+    t.match(flat(undone.text), 'it stays proposed; for another try it must be approved once more')
+    const { length } = await commands.flips()
+    await age('6 s')
+    await commands.looked()
+    t.equal((await commands.flips()).length, length, 'one word, one attempt that clients feel')
+    const again = await commands.run(context => runStatus(context, undefined, false))
+    t.match(again.text, `plan ${short} waits for 1 person to approve it`)
+
     const { exit, text } = await approve(short, ann)
     t.equal(exit, 0)
     t.match(
@@ -148,8 +162,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
     )
     t.match(text, 'way back: one pause, lossless: banyan back visits\n')
     t.match((await commands.flips())[0], { kind: 'file', actor: 'ann@ops', outcome: 'done' })
-    const again = await approve(short, ann)
-    t.match(flat(again.text), /✖ PLAN_OUTDATED .* it was made at canary, and the slice is at moved/)
+    const late = await approve(short, ann)
+    t.match(flat(late.text), /✖ PLAN_OUTDATED .* it was made at canary, and the slice is at moved/)
   })
 
   await t.test('without a controller the command brings its own', async t => {
