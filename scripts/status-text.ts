@@ -1,6 +1,5 @@
 /** `banyan status` as text. Pure: it prints what was read, and nothing that wasn't. */
 import { ageText, countOf, countText, shareText, sizeText, timeText } from './amounts.ts'
-import { stageText } from './flip-text.ts'
 import type { SliceSeen } from './next-step.ts'
 import { type Paint, problemLines } from './paint.ts'
 import * as say from './slice-text.ts'
