@@ -35,23 +35,19 @@ export function approveLines(
   ]
 }
 
-function standingLines({ approvals, needed, proposed, own, goodForMs, file }: Approved): string[] {
+function standingLines({ approvals, needed, proposed, goodForMs, file }: Approved): string[] {
   const by = approvals.map(each => each.actor).join(', ')
+  const approved = `  approved by ${by}; good for ${timeText(goodForMs)}`
   const missing = needed - approvals.length
-  const lines = [`  approved by ${by}; good for ${timeText(goodForMs)}`]
-  if (proposed) {
-    lines.push(`  proposed by ${file}: ${countOf(missing, 'more person')} must approve it`)
-  } else if (needed === 0) {
-    lines.push('  nobody has to approve it (cutover.approvals: 0): it is in the journal')
-  } else {
-    if (missing > 0) lines.push(`  ${countOf(missing, 'more person')} must approve it`)
-    lines.push(
-      own
-        ? "  you planned it yourself: your own approval doesn't count for a flip that you ask for"
-        : "  yours doesn't count for a flip that you ask for yourself",
-    )
+  const more = `${countOf(missing, 'more person')} must approve it`
+  if (proposed) return [approved, `  proposed by ${file}: ${more}`]
+  if (needed === 0) {
+    return [approved, '  nobody has to approve it (cutover.approvals: 0): it is in the journal']
   }
-  return lines
+  if (missing > 0) return [approved, `  ${more}`]
+  if (missing < 0) return [approved, '  that is enough, whoever asks for the flip']
+  const own = "one's own approval doesn't count for a flip that one asks for"
+  return [approved, `  enough for a flip that anybody else asks for: ${own}`]
 }
 
 function nextOf({ plan, proposed, needed, approvals }: Approved): string {

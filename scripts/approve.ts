@@ -1,6 +1,6 @@
 /** `banyan approve`: a person has looked at a plan and says yes. What a file proposes is carried out with it. */
 import { approvalsOf } from '../control/approval.ts'
-import { personOf, type Plan, planOf, SHORT, shortHash } from '../control/plan.ts'
+import { type Plan, planOf, SHORT, shortHash } from '../control/plan.ts'
 import { readProposal } from '../control/reconcile.ts'
 import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import {
@@ -44,8 +44,6 @@ export interface Approved {
   /** So many persons must approve it: for a flip by hand, others than who asks for that. */
   readonly needed: number
   readonly approvals: readonly Approval[]
-  /** Who approves is who planned it. */
-  readonly own: boolean
   readonly goodForMs: number
 }
 
@@ -69,7 +67,6 @@ export async function runApprove(
       ...{ plan: planPart(found), fromPercent: fact.percent, file: slice.file },
       proposed: proposed !== undefined,
       ...{ needed: proposed ? Math.max(1, wanted) : wanted, approvals },
-      own: personOf(found.by) === personOf(context.actor),
       goodForMs: Math.min(...approvals.map(each => each.goodForMs)),
     }
     const enough = approvals.length >= approved.needed
@@ -98,7 +95,7 @@ async function proposalOf(
   { wiring, store }: Opened,
   context: Context,
   prefix: string,
-): Promise<(Plan & { by: string }) | undefined> {
+): Promise<Plan | undefined> {
   const { project } = wiring
   const elsewhere = (await readElsewhere({ store }, context)) !== undefined
   for (const { name } of project.slices) {
@@ -107,7 +104,7 @@ async function proposalOf(
     if (!proposal?.plan.hash.startsWith(prefix)) continue
     const goodForMs = project.banyan.limits.planMaxAgeMs
     await storePlan(store.pool, proposal.plan, { by: 'file', goodForMs })
-    return { ...proposal.plan, by: 'file' }
+    return proposal.plan
   }
   return undefined
 }

@@ -4,7 +4,7 @@ import type { FlipRow } from '../control/store/flips.ts'
 import { movesOwner, type Stage } from '../model/stage.ts'
 import { timeText } from './amounts.ts'
 import type { Context } from './context.ts'
-import { widthOf, wrap } from './table.ts'
+import { flow, widthOf } from './table.ts'
 
 export function stageText(stage: Stage, percent: number): string {
   return stage === 'canary' ? `canary ${percentText(percent)}` : stage
@@ -38,7 +38,8 @@ export function stepsLine(
 ): string {
   const colors = pc.createColors(context.color)
   const head = `  ${colors.bold(`pause ${Math.round(pauseOf(flip))} ms`)} =`
-  return wrap(`${head} ${stepsText(flip)}`, widthOf(context), '    ').join('\n')
+  const [first = '', ...rest] = stepsText(flip).split(' · ')
+  return flow([`${head} ${first}`, ...rest], widthOf(context), { indent: '    ' }).join('\n')
 }
 
 /** `hold 3 · drain 41 · …` */
@@ -49,11 +50,10 @@ export function stepsText(flip: Pick<FlipRow, 'steps'>): string {
 
 /** While it is under way, in one line: `hold 3 · drain 41 · fence …`. */
 export function progressText(flip: FlipRow): string {
-  const what = flip.kind === 'rehearsal' ? 'rehearses' : `${flip.from} → ${flip.to}`
-  if (flip.startedAtMs === null) return `${what}: the checks …`
-  if (flip.steps.length === 0) return `${what} …`
+  if (flip.startedAtMs === null) return 'the checks …'
+  if (flip.steps.length === 0) return `${flip.from} → ${stageText(flip.to, flip.percent)} …`
   const parts = flip.steps.map(({ step, ms }) => `${step} ${ms === null ? '…' : Math.round(ms)}`)
-  return `${what}: ${parts.join(' · ')}`
+  return parts.join(' · ')
 }
 
 /**

@@ -1,10 +1,11 @@
 /** The last line of a terminal while something is under way: written again and again, and gone once there is more to say. */
 import type { Context } from './context.ts'
-import { cut, widthOf } from './table.ts'
+import { widthOf } from './table.ts'
 
 export interface LiveLine {
   /** Nobody would see it: a pipe, or `--json`. */
   readonly hidden: boolean
+  /** Without colors. */
   show(text: string): void
   /** The line that is there goes. */
   clear(): void
@@ -24,8 +25,10 @@ export function liveLine(
   return {
     hidden: false,
     show(text) {
-      // In the last column some terminals go on in the next line, and that one would stay.
-      const fitting = cut(text, Math.min(widthOf(context), context.columns - 1))
+      // Room for the `^C` that the terminal itself writes: what goes on in the next line would stay there.
+      const room = Math.min(widthOf(context), context.columns) - 3
+      // The end is the news.
+      const fitting = text.length > room ? `  …${text.slice(3 - room)}` : text
       if (fitting !== shown) context.write(`${CLEAR}${fitting}`)
       shown = fitting
     },

@@ -80,7 +80,7 @@ function pauseLines({ pause }: Plan, { colors, width }: Paint): string[] {
       ? 'no flip or rehearsal of this kind yet'
       : flips + rehearsals === 1
         ? `${timeText(p50Ms)} the last time${rehearsals === 1 ? ', rehearsed' : ''}`
-        : `${timeText(p50Ms)} p50, ${timeText(maxMs)} max of the last ${kinds}`
+        : `${timeText(p50Ms)} p50, ${timeText(maxMs)} max of ${kinds}`
   const budget = `undone if it takes more than ${timeText(budgetMs)}`
   const text = [past, budget].join(colors.dim(' · '))
   return wrap(`   ${colors.bold('pause'.padEnd(LABEL - 3))}${text}`, width, ' '.repeat(LABEL))

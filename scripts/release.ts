@@ -7,6 +7,7 @@ import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, withControl } from './control-store.ts'
+import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
 
 export async function runRelease(context: Context, name: string): Promise<ExitCode> {
@@ -35,9 +36,9 @@ export async function runRelease(context: Context, name: string): Promise<ExitCo
       context.write(`  ${slice.file} wants ${slice.stage}: it goes to ${to} by itself now\n`)
       context.write(`next: ${commandLine(context, `status ${name}`)}\n`)
     } else if (slice.stage !== fact.stage) {
-      context.write(
-        `  ${slice.file} wants ${slice.stage}: that moves the owner, so it stands as proposed\n`,
-      )
+      const stands = 'that moves the owner, so it stands as proposed'
+      const lines = fit(context, [`  ${slice.file} wants ${slice.stage}: ${stands}`])
+      context.write(`${lines.join('\n')}\n`)
       context.write(`next: ${commandLine(context, `plan ${name} ${slice.stage}`)}\n`)
     } else context.write(`next: ${commandLine(context, `status ${name}`)}\n`)
     return 0

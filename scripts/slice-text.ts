@@ -78,7 +78,8 @@ export function wayBackCell(
   const way = checks.wayBack
   if (way && (way.state === 'broken' || way.state === 'away')) return `${wayBackWords(way)} ${bad}`
   if (checks.state === 'unknown') return `${cost} ${unknown}`
-  if (checks.state === 'blocked') return `not now ${bad}`
+  // A brake waits for nobody's approval.
+  if (checks.blockers.some(each => each.code !== 'APPROVAL')) return `not now ${bad}`
   return `${short ? cost : wayBack} ${good}`
 }
 

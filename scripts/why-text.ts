@@ -93,8 +93,8 @@ function lastFlipLines({ lastFlip, checks }: SliceSeen, nowMs: number, paint: Pa
   const { colors } = paint
   const { outcome, error, to, percent, endedAtMs, actor } = lastFlip
   const mark = outcome === 'done' ? paint.good : paint.bad
-  const rehearsed = lastFlip.kind === 'rehearsal' ? 'rehearsed: nothing moved' : outcome
-  const how = outcome === 'done' ? rehearsed : colors.red(String(outcome))
+  const rehearsed = lastFlip.kind === 'rehearsal' && outcome === 'done'
+  const how = outcome === 'done' ? (rehearsed ? 'rehearsed' : outcome) : colors.red(String(outcome))
   const age = endedAtMs === null ? '' : ` ${ageText(nowMs - endedAtMs)}`
   const kind = {
     ...{ flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' },
@@ -109,6 +109,7 @@ function lastFlipLines({ lastFlip, checks }: SliceSeen, nowMs: number, paint: Pa
   const others = blockers.filter(each => !still.includes(each.code))
   return [
     `${mark} ${lastFlip.from} → ${stageText(to, percent)} ${how}${age}, asked for by ${actor}${kind[lastFlip.kind]}${reason}`,
+    ...(rehearsed ? ['nothing moved'] : []),
     ...stepLines(lastFlip),
     ...(standing.length > 0 ? [`still in the way: ${colors.red(standing.join(', '))}`] : []),
     ...others.flatMap(each =>

@@ -85,7 +85,6 @@ void t.test('the owner moves once somebody has approved it', async t => {
   })
 
   await edit('cutover: { ', 'cutover: { approvals: 1, ')
-  await commands.looked()
   await t.test('a second person: the same hash, somebody else, and not too long ago', async t => {
     const unapproved = await flip('moved')
     t.equal(unapproved.exit, 3)
@@ -100,7 +99,7 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
     const own = await approve(short, { actor: 'ann@laptop' })
     t.equal(own.exit, 0)
-    t.match(flat(own.text), "your own approval doesn't count for a flip that you ask for")
+    t.match(flat(own.text), "one's own approval doesn't count for a flip that one asks for")
     const still = await flip('moved')
     t.equal(still.exit, 3)
     t.match(flat(still.text), "nobody has; one's own approval doesn't count they look at it:")
@@ -111,10 +110,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
     t.match(await approve(short), { exit: 0, text: 'next: banyan flip visits moved\n' })
     const back = await edit('quietMs: 20ms', 'quietMs: 21ms')
-    await commands.looked()
     t.match((await flip('moved')).text, /✖ APPROVAL /, 'another file, another plan')
     await back()
-    await commands.looked()
     await age('11 min')
     t.match((await flip('moved')).text, /✖ APPROVAL /, 'it has expired')
     await hashOf('moved')
@@ -125,8 +122,9 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
   await t.test('a brake waits for nobody; the way there takes a new approval', async t => {
     t.match((await flip('canary')).text, /✖ APPROVAL /)
+    const status = await commands.run(context => runStatus(context, undefined, false))
+    t.match(status.text, /✖1 canary +one pause, lossless ✔|✖1 +one pause, lossless ✔/)
     await edit('approvals: 1, ', '')
-    await commands.looked()
     const before = clients.taken
     await until(moving, 'writes at the service', async () => clients.taken > before + 3)
     t.equal((await flip('canary')).exit, 0)
@@ -142,6 +140,20 @@ void t.test('the owner moves once somebody has approved it', async t => {
       /plan (\w+) waits for 1 person to approve it/.exec(status.text)?.[1],
       'its hash',
     )
+    const slow = await moving.legacyApp.connect()
+    await slow.query('BEGIN; UPDATE visits SET version = 7 WHERE id = 7')
+    const undone = await approve(short)
+    await slow.query('ROLLBACK')
+    slow.release()
+    t.equal(undone.exit, 4)
+    t.match(flat(undone.text), 'it stays proposed; for another try it must be approved once more')
+    const { length } = await commands.flips()
+    await age('6 s')
+    await commands.looked()
+    t.equal((await commands.flips()).length, length, 'one word, one attempt that clients feel')
+    const again = await commands.run(context => runStatus(context, undefined, false))
+    t.match(again.text, `plan ${short} waits for 1 person to approve it`)
+
     const { exit, text } = await approve(short, ann)
     t.equal(exit, 0)
     t.match(
@@ -150,8 +162,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
     )
     t.match(text, 'way back: one pause, lossless: banyan back visits\n')
     t.match((await commands.flips())[0], { kind: 'file', actor: 'ann@ops', outcome: 'done' })
-    const again = await approve(short, ann)
-    t.match(flat(again.text), /✖ PLAN_OUTDATED .* it was made at canary, and the slice is at moved/)
+    const late = await approve(short, ann)
+    t.match(flat(late.text), /✖ PLAN_OUTDATED .* it was made at canary, and the slice is at moved/)
   })
 
   await t.test('without a controller the command brings its own', async t => {
@@ -179,6 +191,8 @@ void t.test('the owner moves once somebody has approved it', async t => {
       flip: { kind: 'file', outcome: 'refused', error: { exit: 3 } },
     })
     t.match(await commands.fact(), { stage: 'canary', wantedStage: 'moved' })
+    // A step that was refused isn't tried again for 5 s.
+    await age('10 s')
     controller = await commands.controller()
     const router = new Clients(t, moving, 0)
     await verify(moving)

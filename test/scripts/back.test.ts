@@ -177,7 +177,7 @@ void t.test('the brake takes a slice back, whatever its file says', async t => {
     t.equal(stopped.exit, 4)
     t.match(
       stopped.text,
-      /^✖ FLIP_OPEN .* you stopped waiting for it\n.*\n {2}the brake stays on: /,
+      /^✖ FLIP_LEFT .*: nobody has taken the brake up yet\n.*\n {2}the brake stays on: /,
     )
     t.match(await commands.fact(), { stage: 'moved', override: { stage: 'legacy' } })
     await release()

@@ -52,23 +52,27 @@ void t.test('whoever stops waiting is told what becomes of the flip', t => {
 })
 
 void t.test('its steps in one line, as far as they are', t => {
-  t.equal(progressText(flip(0)), 'canary → moved: the checks …')
-  t.equal(progressText(flip(3)), 'canary → moved: hold 3 · drain 3 · fence …')
+  t.equal(progressText(flip(0)), 'the checks …')
+  t.equal(progressText(flip(3)), 'hold 3 · drain 3 · fence …')
   t.equal(progressText(flip(1, { steps: [] })), 'canary → moved …')
-  t.equal(progressText(flip(1, { kind: 'rehearsal' })), 'rehearses: hold …')
   t.end()
 })
 
 void t.test('a line that is written again and again stays one line', t => {
   let text = ''
-  const context = { json: false, columns: 20, write: (part: string) => void (text += part) }
+  const context = { json: false, columns: 42, write: (part: string) => void (text += part) }
   const line = liveLine(context, true)
   line.show('a')
   line.show('a')
-  line.show('0123456789 0123456789')
+  line.show(progressText(flip(5)))
+  t.match(text, /^\r\u001b\[Ka\r\u001b\[K {2}…/, 'what is there already is not written again')
+  const shown = text.split('\r\u001b[K').at(-1) ?? ''
+  t.equal(shown.length, 39, 'some columns are left free')
+  t.match(shown, /^ {2}….* · compare …$/, 'the end is what is new')
+  text = ''
   line.clear()
   line.clear()
-  t.equal(text, '\r\u001b[Ka\r\u001b[K0123456789 0123456…\r\u001b[K', 'one column is left free')
+  t.equal(text, '\r\u001b[K')
   text = ''
   for (const hidden of [liveLine(context, false), liveLine({ ...context, json: true }, true)]) {
     hidden.show('a')
