@@ -19,7 +19,7 @@ banyan <command> [--json] [--config banyan.yaml]
 
 Learn  explain <METHOD> <path>
 Check  lint  doctor <slice>  plan <slice> [stage]  verify <slice>
-Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
+Move   flip <slice> [stage]  back <slice> [stage] [--abandon]  release <slice>
 Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  migrate  demo
 
