@@ -93,6 +93,8 @@ function troubleOf({ name, state, error, silentMs }: StreamRow): string | null {
 /** Its worker tries again, and hasn't tried in vain for long. */
 function passes({ error, silentMs, unheardMs }: StreamRow): boolean {
   if (error !== null && LASTING.includes(error.code)) return false
+  // It goes on once somebody has accepted the new server.
+  if (error?.code === ABANDON_ERRORS.DATABASE_CHANGED.code) return true
   return (silentMs ?? Infinity) <= SILENT_MAX_MS && (unheardMs ?? Infinity) <= VAIN_MS
 }
 

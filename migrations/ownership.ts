@@ -196,7 +196,9 @@ DECLARE
 BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(${LOCK_CLASS}, n);
   w := banyan.word_of(n);
-  IF w % 2 = 0 OR w >= 2 * e THEN
+  -- In an epoch that is decided there is nothing to fence: nobody could open it again.
+  IF w % 2 = 0 OR w >= 2 * e OR EXISTS (
+    SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch >= e AND v.kind = 'ABANDONED') THEN
     RAISE EXCEPTION 'the gate word of "%" is %, no fence of epoch %', slice_name, w, e USING ERRCODE = 'BNY02';
   END IF;
   what := banyan.fingerprint_difference(slice_name);
@@ -318,6 +320,10 @@ BEGIN
   IF EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind IN ('PREPARED', 'ABANDONED')) THEN
     RETURN;
   END IF;
+  -- A way back that was begun before the service was given up ends with it.
+  IF EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch > e AND v.kind = 'ABANDONED') THEN
+    RAISE EXCEPTION 'the service of "%" was given up after epoch %', slice_name, e USING ERRCODE = 'BNY05';
+  END IF;
   SELECT v.position INTO marker FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'REACHED';
   IF marker IS NULL THEN
     RAISE EXCEPTION 'the stream has not reached the fence % of "%"', e, slice_name USING ERRCODE = 'BNY05';
@@ -360,6 +366,10 @@ BEGIN
       SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'PREPARED') THEN
       RAISE EXCEPTION 'epoch % of "%" is not prepared here', e, slice_name USING ERRCODE = 'BNY05';
     END IF;
+  END IF;
+  IF wanted = 'PROMOTED' AND EXISTS (
+    SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch > e AND v.kind = 'ABANDONED') THEN
+    RAISE EXCEPTION 'the service of "%" was given up after epoch %', slice_name, e USING ERRCODE = 'BNY05';
   END IF;
   IF wanted = 'PROMOTED' AND until IS NULL THEN
     RAISE EXCEPTION 'epoch % of "%" has no fence', e, slice_name USING ERRCODE = 'BNY05';

@@ -1,9 +1,11 @@
 /** The first thing that a worker does with a slice's databases: what was given up is closed before it is read or written. */
 import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { PROTOCOL_ERRORS } from '../model/errors-protocol.ts'
 import { COPIES, formatStream, slotOf } from '../model/stream.ts'
 import { closeOlder, ownerOfRecord } from '../postgres/abandon.ts'
+import { databaseChange } from '../postgres/gate.ts'
 import { dropSlot } from '../postgres/slot.ts'
 import { mustBeCopied } from './apply/owner.ts'
 import type { StreamTask } from './plan.ts'
@@ -34,6 +36,17 @@ export async function firstContact(
 /** Only the controller may take a new epoch. */
 function pastRecord(slice: string, epoch: number): string {
   return `the service's database takes writes of "${slice}" in epoch ${epoch}, and legacy owns it in an older one`
+}
+
+/**
+ * Who owns is on record in legacy alone. One that was restored may have forgotten it: the owner's changes would count as
+ * rogue, and be passed over, or legacy's would be written over the owner's. Throws DATABASE_CHANGED.
+ */
+export async function mustBeOnRecord({ stream }: StreamTask, legacy: pg.ClientBase): Promise<void> {
+  const change = stream.what === COPIES ? null : await databaseChange(legacy, stream.what)
+  if (!change) return
+  const details = ['legacy', change.was, change.is, stream.what]
+  throw new BanyanError(ABANDON_ERRORS.DATABASE_CHANGED, details)
 }
 
 /**

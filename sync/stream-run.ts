@@ -18,7 +18,7 @@ import { ownsAfter } from './apply/owner.ts'
 import { type AppliedTable, replacedColumns } from './apply/table.ts'
 import { Writer } from './apply/writer.ts'
 import { switchCensus } from './census-switch.ts'
-import { firstContact, mustHaveCopy } from './contact.ts'
+import { firstContact, mustBeOnRecord, mustHaveCopy } from './contact.ts'
 import type { StreamTask } from './plan.ts'
 import { endPredecessor } from './predecessor.ts'
 import { beginStream, mappingsOf, sidesOf } from './stream-begin.ts'
@@ -73,6 +73,7 @@ export async function runStream(
   await mustHaveCopy(context, task, legacy, signal)
   const service = await session(must(wiring.services[task.service], task.service).apply)
   await firstContact(context, task, { legacy, service })
+  if (await store.streaming(name)) await mustBeOnRecord(task, legacy)
   const [from, to] = task.stream.from === 'legacy' ? [legacy, service] : [service, legacy]
   const mappings = await mappingsOf(task, wiring, from, to)
   if (!(await store.streaming(name)))

@@ -13,7 +13,8 @@ export function violation(bounds: Bounds, state: State): string | undefined {
 }
 
 const accepts = (state: State, side: Side): boolean =>
-  m.isOpen(state, side) || at(state, m.WRITERS + side) > 0
+  m.accepts(state, side) ||
+  (at(state, m.WRITERS + side) > 0 && (side === LEGACY || at(state, m.SERVICE_IS) === m.HERE))
 
 function twoOwners(state: State): string | undefined {
   if (!accepts(state, LEGACY) || !accepts(state, SERVICE)) return undefined
@@ -27,7 +28,7 @@ function lateWrite(bounds: Bounds, state: State): string | undefined {
     if (last < 0) continue
     const write = m.writeOf(m.entry(state, side, last))
     if (write < 0 || write >= bounds.writes) continue
-    if (m.ownedAt(state, side, last) !== true)
+    if (!m.isLost(state, side, last) && m.ownedAt(state, side, last) !== true)
       return `L2: ${NAMES[side]} committed a write behind its fence`
   }
   return undefined
@@ -39,7 +40,7 @@ function twoDecisions(state: State): string | undefined {
 }
 
 function wrongRows(bounds: Bounds, state: State): string | undefined {
-  const owner = SIDES.find(side => m.isOpen(state, side))
+  const owner = SIDES.find(side => m.accepts(state, side))
   const isInStep =
     owner !== undefined && at(state, m.APPLIED + owner) === at(state, m.LENGTH + owner)
   for (const side of SIDES) {
@@ -48,6 +49,10 @@ function wrongRows(bounds: Bounds, state: State): string | undefined {
       if (write < 0) continue
       const there = m.rows(state, other(side), write)
       if (m.rows(state, side, write) > 1 || there > 1) return `L3: write ${write} is there twice`
+      if (m.isLost(state, side, i)) {
+        if (there > 0) return 'L3: a write that was given up was applied'
+        continue
+      }
       if (write >= bounds.writes) {
         if (there > 0 && m.ownedAt(state, side, i) === false) return 'L3: a rogue write was applied'
       } else if (there === 0 && owner !== undefined && (owner !== side || isInStep)) {
@@ -71,7 +76,8 @@ export function describe(state: State): string[] {
   })
   const epochs = (set: number): string =>
     m.EPOCHS.filter(epoch => has(state, set, epoch)).join() || 'none'
-  return [...sides, `=> PROMOTED: ${epochs(m.PROMOTED)}; ABORTED: ${epochs(m.ABORTED)}`]
+  const given = at(state, m.ABANDONED) === 0 ? '' : `; ABANDONED: ${epochs(m.ABANDONED)}`
+  return [...sides, `=> PROMOTED: ${epochs(m.PROMOTED)}; ABORTED: ${epochs(m.ABORTED)}${given}`]
 }
 
 function entryName(logged: number): string {

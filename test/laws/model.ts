@@ -63,8 +63,19 @@ export const WRITTEN = 28
 export const CRASHED = 29
 export const TAKEN_OVER = 30
 export const ROGUES = 31
+/** Epochs in which legacy took the tables without the service: committed in legacy, with their PROMOTED. */
+export const ABANDONED = 32
+/** The service's database: HERE, GONE, or BACK and not closed yet, after legacy took the tables without it. */
+export const SERVICE_IS = 33
+export const HERE = 0
+export const GONE = 1
+export const BACK = 2
+/** Where in the service's log the writes begin that legacy never had. */
+export const LOST_FROM = 34
+/** The service was copied anew since. */
+export const RECOPIED = 35
 /** Workers of the stream out of a side: the holder of the token and the zombie, each [position in memory, hand]. */
-const WORKERS = 32
+const WORKERS = 36
 export const POSITION = 0
 export const HAND = 1
 export const worker = (from: Side, zombie: 0 | 1): number => WORKERS + from * 4 + zombie * 2
@@ -73,7 +84,7 @@ export const NOBODY = 255
 export const EMPTY = 0
 export const APPLY = 1
 export const SKIP = 2
-const LOG = 40
+const LOG = 44
 
 // Entries of a log: an application's or a rogue's write, a fence row, the progress row that PREPARE has touched.
 export const FENCE = 0x40
@@ -106,6 +117,26 @@ export function add(state: State, set: number, epoch: number): void {
 }
 
 export const isOpen = (state: State, side: Side): boolean => (at(state, WORD + side) & 1) === 1
+
+/** What is open and can be reached by those who know who owns; a database that was given up and comes back is a ghost. */
+export const accepts = (state: State, side: Side): boolean =>
+  isOpen(state, side) && (side === LEGACY || at(state, SERVICE_IS) === HERE)
+
+/** The latest epoch in which the service was given up, or 0. */
+export function abandonedIn(state: State): number {
+  for (let epoch = EPOCHS.length; epoch > 0; epoch--) {
+    if (has(state, ABANDONED, epoch)) return epoch
+  }
+  return 0
+}
+
+/** An entry of the service's log that legacy never had: after what was applied, before the fence that closed it. */
+export function isLost(state: State, side: Side, index: number): boolean {
+  const epoch = abandonedIn(state)
+  if (side === LEGACY || epoch === 0 || index < at(state, LOST_FROM)) return false
+  for (let i = 0; i < index; i++) if (fenceOf(entry(state, side, i)) === epoch) return false
+  return true
+}
 
 export const isDecided = (state: State, epoch: number): boolean =>
   has(state, PROMOTED, epoch) || has(state, ABORTED, epoch)
@@ -158,6 +189,7 @@ export function ownerOfRecord(state: State): Side {
  * before the place that wasn't aborted. Undefined while its decision is missing.
  */
 export function ownedAt(state: State, side: Side, index: number): boolean | undefined {
+  if (isLost(state, side, index)) return false
   for (let i = index - 1; i >= 0; i--) {
     const logged = entry(state, side, i)
     const epoch = fenceOf(logged) || preparedOf(logged)

@@ -1,17 +1,21 @@
 /** What may happen next in a state: anyone calls any function with any epoch, transactions end late, databases crash. */
 import * as m from './model.ts'
 import type { Side, State, Walk } from './model.ts'
+import { abandonment, isReached } from './abandon.ts'
 import { stream } from './stream.ts'
 
 const { at, has, add, from, other, LEGACY, SERVICE, SIDES } = m
 
 /** Emits every move that is possible in a state. */
 export function moves(walk: Walk, state: State): void {
+  abandonment(walk, state)
+  const reached = isReached(walk, state)
   for (const side of SIDES) {
+    if (side === SERVICE && !reached) continue
     writes(walk, state, side)
     endFence(walk, state, side)
     crash(walk, state, side)
-    stream(walk, state, side)
+    if (reached) stream(walk, state, side)
     for (let epoch = 1; epoch <= walk.bounds.epochs; epoch++) {
       beginFence(walk, state, side, epoch)
       setGate(walk, state, side, epoch)
@@ -19,6 +23,8 @@ export function moves(walk: Walk, state: State): void {
     }
     if (at(state, m.SETTING + side) !== 0) landBareSetval(walk, state, side)
   }
+  // Whoever finds its address again finds it as open as it was left.
+  if (!reached && at(state, m.SERVICE_IS) === m.BACK) writes(walk, state, SERVICE)
   for (let epoch = 1; epoch <= walk.bounds.epochs; epoch++) decide(walk, state, epoch)
 }
 
@@ -59,6 +65,7 @@ function beginFence(walk: Walk, state: State, side: Side, epoch: number): void {
   if (!isFree(state, side) || !m.isOpen(state, side)) return
   if (word > 2 * epoch && walk.sabotage !== 'word-not-monotone') return
   if (has(state, m.FENCED + side, epoch)) return
+  if (side === LEGACY && m.abandonedIn(state) >= epoch) return
   const next = from(walk, state)
   next[m.TAKING + side] = epoch
   next[m.WORD + side] = 2 * epoch
@@ -118,7 +125,8 @@ function mayOpen(walk: Walk, state: State, side: Side, epoch: number): boolean {
     return knows(state, side, m.ABORTED, epoch)
   }
   if (sabotage === 'open-without-evidence') return true
-  if (!isEvident(walk, state, side, m.PREPARED, epoch)) return false
+  const isGivenUp = side === LEGACY && has(state, m.ABANDONED, epoch)
+  if (!isGivenUp && !isEvident(walk, state, side, m.PREPARED, epoch)) return false
   return sabotage === 'decision-skipped' || knows(state, side, m.PROMOTED, epoch)
 }
 
@@ -135,6 +143,7 @@ function isEvident(walk: Walk, state: State, side: Side, kind: number, epoch: nu
 /** On the new owner, under its lock: the progress row of the stream into it stands at the marker of fence `epoch`. */
 function prepare(walk: Walk, state: State, side: Side, epoch: number): void {
   if (has(state, m.PREPARED + side, epoch) || !isFree(state, side)) return
+  if (side === LEGACY && m.abandonedIn(state) >= epoch) return
   const old = other(side)
   const isReached =
     has(state, m.REACHED + side, epoch) &&
@@ -174,7 +183,7 @@ function decide(walk: Walk, state: State, epoch: number): void {
     const home = isForeign ? SERVICE : LEGACY
     walk.emit('ABORTED(%) commits', home, epoch, mayAnyoneAbort(walk, state, epoch))
   }
-  if (isDecided && !has(state, m.COPIED, epoch)) {
+  if (isDecided && !has(state, m.COPIED, epoch) && isReached(walk, state)) {
     const next = from(walk, state)
     add(next, m.COPIED, epoch)
     m.commit(next, SERVICE)
@@ -184,6 +193,7 @@ function decide(walk: Walk, state: State, epoch: number): void {
 
 /** Forward by FENCED in legacy, sent after PREPARED was read; back by PREPARED in legacy. */
 function mayPromote(walk: Walk, state: State, epoch: number): boolean {
+  if (m.abandonedIn(state) > epoch) return false
   const isRead =
     walk.sabotage === 'promoted-before-prepared' ||
     isEvident(walk, state, SERVICE, m.PREPARED, epoch)

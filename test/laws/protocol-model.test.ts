@@ -33,9 +33,9 @@ for (const sabotage of SABOTAGE_NAMES) {
 }
 
 void t.test('bounds only ever add behaviour', async t => {
-  const smaller: Bounds = { epochs: 2, writes: 1, crashes: 0, twins: 0, rogues: 0 }
+  const smaller: Bounds = { epochs: 2, writes: 1, crashes: 0, twins: 0, rogues: 0, abandons: 0 }
   const count = search(smaller).states
-  for (const what of ['epochs', 'writes', 'crashes', 'twins', 'rogues'] as const) {
+  for (const what of ['epochs', 'writes', 'crashes', 'twins', 'rogues', 'abandons'] as const) {
     const larger = search({ ...smaller, [what]: smaller[what] + 1 }).states
     t.ok(larger > count, `one more of ${what}: ${larger} states, not ${count}`)
   }

@@ -12,6 +12,8 @@ export interface Bounds {
   readonly twins: number
   /** Writes that no gate saw (a superuser's), on a closed side. */
   readonly rogues: number
+  /** Whether the service's database may be given up, once, and come back. Not together with twins or rogues. */
+  readonly abandons: number
 }
 
 export type Law = 'L2' | 'L3' | 'L4'
@@ -34,6 +36,8 @@ export type Sabotage =
   | 'rogue-applied'
   | 'owner-read-before-change'
   | 'owner-judged-when-read'
+  | 'old-database-not-closed'
+  | 'lost-applied'
 
 interface SabotageRule {
   readonly breaks: Law
@@ -43,7 +47,7 @@ interface SabotageRule {
 }
 
 export function bounds(epochs: number, writes: number, more: Partial<Bounds> = {}): Bounds {
-  return { epochs, writes, crashes: 0, twins: 0, rogues: 0, ...more }
+  return { epochs, writes, crashes: 0, twins: 0, rogues: 0, abandons: 0, ...more }
 }
 
 // prettier-ignore
@@ -65,6 +69,8 @@ export const SABOTAGES: Readonly<Record<Sabotage, SabotageRule>> = {
   'rogue-applied':              { breaks: 'L3', bounds: bounds(1, 0, { rogues: 1 }), meaning: 'a stream whose source is not the owner applies what it finds' },
   'owner-read-before-change':   { breaks: 'L3', bounds: bounds(1, 1, { twins: 1 }),  meaning: 'who owns is read first, the change comes out of the stream later' },
   'owner-judged-when-read':     { breaks: 'L3', bounds: bounds(1, 0, { rogues: 1 }), meaning: 'a change is judged by who owns when it is read, not by who owned where it stands' },
+  'old-database-not-closed':    { breaks: 'L2', bounds: bounds(2, 0, { abandons: 1 }), meaning: 'a database that was given up and comes back is used before it is closed' },
+  'lost-applied':               { breaks: 'L3', bounds: bounds(2, 1, { abandons: 1 }), meaning: 'what a database that was given up had stored last is applied, not listed' },
 }
 
 export const SABOTAGE_NAMES = Object.keys(SABOTAGES) as readonly Sabotage[]
@@ -79,6 +85,7 @@ export const SHORT: readonly Bounds[] = [
   bounds(2, 1, { crashes: 1, twins: 1 }),
   bounds(3, 1, { rogues: 1 }),
   bounds(2, 1, { crashes: 1, rogues: 1 }),
+  bounds(3, 1, { crashes: 1, abandons: 1 }),
 ]
 
 /** A minute or two and 0.7 GB: by hand. */
@@ -93,6 +100,8 @@ export const LONG: readonly Bounds[] = [
   bounds(3, 2, { rogues: 1 }),
   bounds(3, 1, { crashes: 1, rogues: 1 }),
   bounds(2, 1, { rogues: 1, twins: 1 }),
+  bounds(4, 1, { abandons: 1 }),
+  bounds(3, 2, { crashes: 1, abandons: 1 }),
 ]
 
 /** `3 epochs, 2 writes, 1 crash` */

@@ -73,7 +73,7 @@ function toDisk(bounds: Bounds, state: State): void {
 }
 
 /** Both open is a violation of L2 and never gets here. */
-const someOpen = (state: State): boolean => m.SIDES.some(side => m.isOpen(state, side))
+const someOpen = (state: State): boolean => m.SIDES.some(side => m.accepts(state, side))
 
 function completed(state: State): number {
   if (!someOpen(state)) return 0

@@ -43,6 +43,9 @@ function judge(walk: Walk, state: State, side: Side, position: number): number {
   const waits = fence !== 0 && !m.isDecided(state, fence)
   if (waits && sabotage !== 'applier-not-waiting') return m.EMPTY
   if (sabotage === 'rogue-applied') return m.APPLY
+  if (m.isLost(state, side, position)) return sabotage === 'lost-applied' ? m.APPLY : m.SKIP
+  // Legacy's changes don't fit what the old database still has: they wait for a new copy.
+  if (side === m.LEGACY && m.abandonedIn(state) !== 0 && at(state, m.RECOPIED) === 0) return m.EMPTY
   const readsLatest = waits || isEarly || sabotage === 'owner-judged-when-read'
   const owned = readsLatest ? m.ownerOfRecord(state) === side : m.ownedAt(state, side, position)
   if (owned === undefined) return m.EMPTY

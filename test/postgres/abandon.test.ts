@@ -10,6 +10,7 @@ import {
   decide,
   prepare,
   setGate,
+  takeFence,
 } from '../../postgres/gate.ts'
 import { settle } from '../../postgres/settle.ts'
 import { Writer } from '../../sync/apply/writer.ts'
@@ -150,6 +151,41 @@ void t.test('a fence of the dead service is no way to open it again', async t =>
   t.same(await owners(slice), ['legacy'])
   t.equal(await outcome(setGate(service.apply, slice.name, 2)), 'WORD_REFUSED')
 })
+
+void t.test(
+  'what was begun before can neither be prepared nor promoted nor fenced after',
+  async t => {
+    const slice = await moved('closed 2, FENCED 2')
+    await giveUp(slice, 3)
+    await finishAbandon({ slice: slice.name, legacy: legacy.apply, service: undefined }, 3)
+    // The old database's stream brings the fence of epoch 2, and a controller that was away all the time goes on with it.
+    await legacy.root.query(
+      `INSERT INTO banyan.evidence (slice, epoch, kind, position, detail)
+     SELECT $1, 2, 'REACHED', '0/1000', jsonb_build_object('deadline', '2100-01-01', 'legacy_identifier', s.identifier,
+       'legacy_timeline', s.timeline) FROM banyan.this_system() s`,
+      [slice.name],
+    )
+    t.equal(
+      await outcome(prepare(legacy.apply, preparation('legacy', slice, 2))),
+      'EVIDENCE_MISSING',
+    )
+    await legacy.root.query(
+      `INSERT INTO banyan.evidence (slice, epoch, kind, position) VALUES ($1, 2, 'PREPARED', '0/1000')`,
+      [slice.name],
+    )
+    t.equal(await outcome(decide(legacy.apply, slice.name, 2, 'PROMOTED')), 'EVIDENCE_MISSING')
+    t.equal(await decide(legacy.apply, slice.name, 2, 'ABORTED'), 'ABORTED')
+    const deadlineMs = Date.parse('2100-01-01T00:00:00Z')
+    await put(
+      legacy,
+      slice,
+      system,
+      'open 2, FENCED 1, PROMOTED 1, ABANDONED 2, ABANDONED 3, PROMOTED 3',
+    )
+    const fence = { slice: slice.name, epoch: 3, deadlineMs, legacy: system, service: system }
+    t.equal(await outcome(takeFence(legacy.apply, fence)), 'WORD_REFUSED', 'that epoch is decided')
+  },
+)
 
 void t.test('whatever comes back closed or open is closed in the newest epoch', async t => {
   const slice = await sides.slice()

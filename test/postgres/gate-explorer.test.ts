@@ -12,7 +12,7 @@ const sides = await gateSides(t)
 const { legacy, service, system } = sides
 const slice = await sides.slice()
 
-const BOUNDS = { epochs: 3, writes: 1, crashes: 0, twins: 0, rogues: 0 }
+const BOUNDS = { epochs: 3, writes: 1, crashes: 0, twins: 0, rogues: 0, abandons: 0 }
 const EPOCHS = [1, 2, 3]
 const WORDS = [0, 1, 2, 3, 4, 5, 6, 7]
 const YES_NO = [false, true]
