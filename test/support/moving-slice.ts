@@ -60,8 +60,12 @@ export async function movingSlice(
 ): Promise<MovingSlice> {
   const stop = new AbortController()
   const { settings = {} } = options
-  const cluster = () => testCluster(t, { settings })
-  const [legacyCluster, serviceCluster] = [await cluster(), await cluster()]
+  // Three, as in the world: progress that is written into the source's own cluster would be news for its streams.
+  const [legacyCluster, serviceCluster, controlCluster] = await Promise.all([
+    testCluster(t, { settings }),
+    testCluster(t, { settings }),
+    testCluster(t),
+  ])
   const health = createServer((_, response) => response.end('ok'))
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())
@@ -91,7 +95,7 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  const controlUrl = await legacyCluster.createDatabase('control')
+  const controlUrl = await controlCluster.createDatabase('control')
   await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
