@@ -1,6 +1,10 @@
 /** What can stop a flip: one small function a check, and which of them each stage asks for. */
+import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import type { Stage } from '../model/stage.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
+import { lossBlocker } from './way-back.ts'
+import { shortHash } from './plan.ts'
 
 export type Blocker = Blocked
 
@@ -39,6 +43,10 @@ const lag: Check = facts =>
       message: `${stream.name} is ${seconds(stream.lagMs ?? 0)} behind; the limit is ${seconds(facts.limits.lagMaxMs)}`,
       hint: `the pause would be that long; wait: banyan status ${facts.slice}`,
     }))
+
+/** Only where nothing would be lost is the way back an ordinary flip. */
+const whole: Check = ({ slice, wayBack }) =>
+  wayBack && lossBlocker(slice, wayBack.service, wayBack.fact)
 
 const ready: Check = facts =>
   facts.serviceReady.ok
@@ -116,6 +124,26 @@ const fingerprint: Check = facts =>
       hint: `look at it; if it is right: banyan doctor --accept ${facts.slice}`,
     }))
 
+const approved: Check = ({ slice, approval }, to) => {
+  if (approval === null || approval.by.length >= approval.needed) return null
+  const { plan, needed, others, by, own } = approval
+  const persons = `${needed} ${others ? 'other ' : ''}${needed === 1 ? 'person' : 'persons'}`
+  const far = by.length === 0 ? 'nobody has' : `so far only ${by.join(', ')}`
+  const yours = own ? "; one's own approval doesn't count" : ''
+  return {
+    code: 'APPROVAL',
+    message: `${persons} must approve plan ${shortHash(plan)} (cutover.approvals): ${far}${yours}`,
+    hint: `they look at it: banyan plan ${slice} ${to}; and say so: banyan approve ${shortHash(plan)}`,
+  }
+}
+
+const sameDatabases: Check = facts =>
+  facts.changedDatabases.map(({ side, was, is }) => {
+    const details = [side, was, is, facts.slice]
+    const { code, message, hint } = new BanyanError(ABANDON_ERRORS.DATABASE_CHANGED, details)
+    return { code, message, hint }
+  })
+
 /** A slice that owns no tables has no data to wait for. */
 const owning =
   (...checks: Check[]): Check =>
@@ -123,15 +151,26 @@ const owning =
     facts.ownsTables ? checks.flatMap(check => check(facts, to) ?? []) : null
 
 // prettier-ignore
-const TO_OWN: Check[] = [ready, routers, owning(inStep, heard, lag, verified, answered, writers, noRogue, fingerprint)]
-const BACK_FROM_MOVED: Check[] = [routers, owning(inStep, heard, lag, noRogue, fingerprint)]
+const TO_OWN: Check[] = [ready, routers, owning(sameDatabases, inStep, heard, lag, verified, answered, writers, noRogue, fingerprint), approved]
+const BACK_FROM_MOVED: Check[] = [
+  routers,
+  owning(sameDatabases, whole, inStep, heard, lag, noRogue, fingerprint),
+  approved,
+]
+
+const listed: Check = ({ slice, abandoned }) => {
+  if (!abandoned) return null
+  const details = [slice, abandoned.service, abandoned.why]
+  const { code, message, hint } = new BanyanError(ABANDON_ERRORS.ABANDONED, details)
+  return { code, message, hint }
+}
 
 export const CHECKS: Readonly<Record<Stage, readonly Check[]>> = {
-  legacy: [],
+  legacy: [owning(listed)],
   sync: [forwardFrom('legacy', owning(preflight))],
-  shadow: [forwardFrom('sync', ready, owning(inStep, heard))],
+  shadow: [forwardFrom('sync', ready, owning(sameDatabases, inStep, heard))],
   canary: [
-    forwardFrom('shadow', ready, owning(inStep, heard)),
+    forwardFrom('shadow', ready, owning(sameDatabases, inStep, heard)),
     forwardFrom('moved', ...BACK_FROM_MOVED),
   ],
   moved: TO_OWN,

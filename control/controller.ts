@@ -1,19 +1,22 @@
 /** The decision, and the only writer of stages: reads files (intent), obeys requests and brakes, writes facts. */
-import { BanyanError } from '../model/errors.ts'
+import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { LoadedProject, Slice } from '../model/project.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
-import { readLoosened } from './crossing-facts.ts'
+import { explain } from '../postgres/explain.ts'
+import { watchReturned } from './abandon.ts'
 import { Databases, setupSession } from './databases.ts'
 import { restoreKeys } from './loosen.ts'
 import { buildOrders } from './orders.ts'
-import { performFlip } from './perform.ts'
+import { asFlipError, performFlip } from './perform.ts'
 import { Publisher } from './publisher.ts'
 import { lostSlices, reconcile, wantedOf } from './reconcile.ts'
 import { recover } from './recover.ts'
+import { mustRemember } from './remembered.ts'
 import { beat, takeLease } from './lease.ts'
-import { type FlipRow, readFlips } from './store/flips.ts'
+import { readAbandoned } from './store/abandoned.ts'
+import { endFlip, type FlipRow, readFlips } from './store/flips.ts'
 import { append } from './store/journal.ts'
 import { readSlices, wantSlices } from './store/slices.ts'
 import type { Ear, Store } from './store/store.ts'
@@ -43,7 +46,8 @@ const LOOK_MS = 1_000
 
 /**
  * Runs until the signal aborts. Returns false where another controller holds the lease and `standby` is off.
- * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion.
+ * Throws SLICE_FILE_GONE where it would begin without the file of a slice in motion, CONTROL_LOST where the control
+ * database has forgotten one: to routers every slice would be at legacy.
  */
 export async function runController(options: ControllerOptions): Promise<boolean> {
   const lease = await takeLease(options.store, {
@@ -53,16 +57,28 @@ export async function runController(options: ControllerOptions): Promise<boolean
   })
   if (!lease) return false
   await using _lease = lease
-  const signal = AbortSignal.any([options.signal, lease.lost])
+  const over = new AbortController()
+  const signal = AbortSignal.any([options.signal, lease.lost, over.signal])
   const gone = await lost(options.wiring)
   if (gone.length > 0) throw new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [gone.join(', ')])
+  await mustRemember(options.store, options.wiring)
   let wiring = options.wiring
-  const publisher = new Publisher(options.store, () => wiring.project)
+  const publisher = new Publisher({ store: options.store, lease, project: () => wiring.project })
   await using databases = new Databases(() => wiring)
   const running = new Map<string, Promise<void>>()
+  // Beside the loop: a database that says nothing keeps no other slice waiting.
+  let settling: Promise<void> | undefined
+  let returning: Promise<void> | undefined
+  // Whatever ends it: nothing of this lease goes on behind its successor's back.
+  await using _running = {
+    async [Symbol.asyncDispose]() {
+      over.abort()
+      await Promise.allSettled([...running.values(), settling, returning])
+    },
+  }
   await append(options.store.pool, { actor: 'controller', slice: null, kind: 'controller started' })
   await wantSlices(options.store, wantedOf(wiring.project))
-  let unsettled = await settle(wiring.project.slices)
+  const unsettled = await settle(wiring.project.slices)
   let published = tableOf(wiring)
   await publisher.refresh()
 
@@ -85,15 +101,13 @@ export async function runController(options: ControllerOptions): Promise<boolean
       problems.push(new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [name]).message)
     }
     await beat(options.store, problems)
-    if (unsettled.size > 0) {
-      unsettled = await settle(wiring.project.slices.filter(slice => unsettled.has(slice.name)))
-    }
-    const more = await reconcile(options.store)
+    settling ??= settleAgain().finally(() => (settling = undefined))
+    returning ??= closeReturning().finally(() => (returning = undefined))
+    const more = await reconcile(options.store, wiring.project)
     startFlips(asked)
     if (running.size === 0 && more === 0 && options.untilIdle?.()) break
     await heard
   }
-  await Promise.allSettled(running.values())
   return true
 
   async function lost({ project }: Wiring): Promise<string[]> {
@@ -104,6 +118,7 @@ export async function runController(options: ControllerOptions): Promise<boolean
   async function settle(slices: readonly Slice[]): Promise<Map<string, unknown>> {
     const context = {
       store: options.store,
+      lease: must(lease, 'the lease'),
       databases,
       publisher,
       headroom: wiring.project.banyan.limits.sequenceHeadroom,
@@ -116,18 +131,56 @@ export async function runController(options: ControllerOptions): Promise<boolean
     return failed
   }
 
+  async function settleAgain(): Promise<void> {
+    const tried = wiring.project.slices.filter(slice => unsettled.has(slice.name))
+    try {
+      if (tried.length === 0) return
+      const failed = await settle(tried)
+      for (const { name } of tried) {
+        if (failed.has(name)) unsettled.set(name, failed.get(name))
+        else unsettled.delete(name)
+      }
+    } catch (error) {
+      options.log.warn({ err: error as Error }, 'slices not settled')
+    }
+  }
+
+  /** A database that was given up is closed as soon as it answers. */
+  async function closeReturning(): Promise<void> {
+    try {
+      const headroom = wiring.project.banyan.limits.sequenceHeadroom
+      for (const { slice: name, returnedAtMs } of await readAbandoned(options.store)) {
+        const slice = wiring.project.slices.find(each => each.name === name)
+        if (!slice || returnedAtMs !== null) continue
+        const sessions = await databases.both(slice).catch(() => undefined)
+        if (sessions) await watchReturned({ store: options.store, headroom }, slice, sessions)
+      }
+    } catch (error) {
+      options.log.warn({ err: error as Error }, 'an old database is not closed yet')
+    }
+  }
+
   /** A predecessor that died may have left keys loose that nobody needs so. */
   async function keysHome(): Promise<void> {
-    if ((await readLoosened(options.store, 'legacy')).length === 0) return
+    // Where nothing ever moved, no role of ours may be there yet.
+    const facts = await readSlices(options.store.pool)
+    if (facts.every(fact => fact.stage === 'legacy' && fact.epoch === 0)) return
     await using setup = await setupSession(wiring.legacy.setup)
     await restoreKeys(options.store, setup.client, wiring.project)
   }
 
   function startFlips(asked: readonly FlipRow[]): void {
     for (const flip of asked) {
-      const busy = running.has(flip.slice) || unsettled.has(flip.slice)
+      const busy = running.has(flip.slice)
       if (flip.startedAtMs === null && !busy) running.set(flip.slice, perform(flip))
     }
+  }
+
+  /** Why no flip of the slice can begin yet. Giving its service up is what ends such a wait. */
+  async function stillUnsettled(flip: FlipRow): Promise<unknown> {
+    if (!unsettled.has(flip.slice)) return undefined
+    await (settling ??= settleAgain().finally(() => (settling = undefined)))
+    return flip.kind === 'abandon' ? undefined : unsettled.get(flip.slice)
   }
 
   async function perform(flip: FlipRow): Promise<void> {
@@ -141,6 +194,11 @@ export async function runController(options: ControllerOptions): Promise<boolean
       sleep: pause,
     }
     try {
+      const left = await stillUnsettled(flip)
+      if (left) {
+        await endFlip(options.store, flip.id, 'refused', asFlipError(explain(left)))
+        return
+      }
       const outcome = await performFlip(context, flip)
       options.log.info({ slice: flip.slice, from: flip.from, to: flip.to, outcome }, 'flip ended')
     } catch (error) {

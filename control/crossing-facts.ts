@@ -2,8 +2,6 @@
 import type pg from 'pg'
 import type { ForeignKeyFact, TriggerFact } from '../model/crossings.ts'
 import { unqualified } from '../model/wiring.ts'
-import type { Side } from '../model/stage.ts'
-import type { Store } from './store/store.ts'
 
 const ON_DELETE: Readonly<Record<string, ForeignKeyFact['onDelete']>> = {
   a: 'no action',
@@ -53,11 +51,18 @@ export async function readTriggers(client: pg.ClientBase): Promise<TriggerFact[]
   return rows.map(row => ({ name: row.name, table: unqualified(row.relation) }))
 }
 
-/** Keys that were dropped because they cross a moved slice: they still say what a deleted parent does. */
-export async function readLoosened(store: Store, side: Side): Promise<KeyInDatabase[]> {
-  const { rows } = await store.pool.query<{ key: KeyInDatabase }>(
-    'SELECT key FROM banyan.loosened_key WHERE side = $1 AND restored_at IS NULL',
-    [side],
+/**
+ * Keys of legacy that were dropped because they cross a moved slice: they still say what a deleted parent does. On record
+ * in legacy itself, beside the tables that lack them. `legacy`: a session of any of our roles.
+ */
+export async function readLoosened(legacy: pg.ClientBase): Promise<KeyInDatabase[]> {
+  const there = await legacy.query(
+    `SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = 'banyan' AND c.relname = 'loosened_key' AND pg_catalog.has_table_privilege(c.oid, 'SELECT')`,
+  )
+  if (there.rowCount === 0) return []
+  const { rows } = await legacy.query<{ key: KeyInDatabase }>(
+    'SELECT key FROM banyan.loosened_key ORDER BY relation, name',
   )
   return rows.map(row => row.key)
 }

@@ -43,10 +43,15 @@ export interface CutoverRun {
   readonly now: () => number
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>
   readonly signal: AbortSignal
+  /** Set where legacy takes the tables without what the stream hasn't brought: who says so, and why. */
+  readonly said: Readonly<Record<string, unknown>> | undefined
   /** Written by `hold`: when the pause began, and the table that every router must acknowledge. */
   startedAt: number
   version: number
 }
+
+/** What became of the epoch isn't known here: whoever settles reads it in the databases. */
+export class Unsettled extends Error {}
 
 /** The session in which the old owner closes, and the one in which the new owner opens. */
 export function oldOwner(run: CutoverRun): pg.Client {

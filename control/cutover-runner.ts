@@ -2,16 +2,20 @@
 import type { BanyanFile } from '../model/banyan-file.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import type { Slice } from '../model/project.ts'
 import type { Side, Stage } from '../model/stage.ts'
 import { STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
-import { systemOf } from '../postgres/connection.ts'
-import { type GateState, type Preparation, readGate } from '../postgres/gate.ts'
+import { cut, systemOf } from '../postgres/connection.ts'
+import { type GateState, type Preparation, readGate, type Verdict } from '../postgres/gate.ts'
+import { explain } from '../postgres/explain.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
-import type { CutoverRun, OrdersPort } from './cutover-run.ts'
-import { STEPS } from './cutover.ts'
+import { type CutoverRun, leftMs, type OrdersPort } from './cutover-run.ts'
+import { release } from './cutover-steps.ts'
+import { ABANDON_STEPS, REHEARSED_UNTIL, type Step, type StepName, STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
+import { isLeaseLost } from './lease.ts'
 import { type SequenceRow, sequenceStarts } from './sequences.ts'
 import { beginStep, startFlip } from './store/flips.ts'
 import type { Ear, Store } from './store/store.ts'
@@ -34,39 +38,89 @@ export interface RunnerOptions {
   readonly signal: AbortSignal
   /** Steps 0–5, then ABORTED on purpose. */
   readonly rehearse: boolean
+  /** Where legacy takes the tables without the stream: who says so, and why. */
+  readonly said?: CutoverRun['said']
 }
 
 /** Throws FLIP_UNDONE (its cause says why) when the old owner has the tables again, and nothing is lost. */
 export async function runCutover(options: RunnerOptions): Promise<void> {
   const run = await makeRun(options)
   await startFlip(options.store, options.flip, run.epoch)
-  for (const step of STEPS) {
+  for (const step of options.said ? ABANDON_STEPS : STEPS) {
+    if (options.rehearse && step.step === REHEARSED_UNTIL) return abort(options, run)
     const done = await beginStep(options.store, options.flip, step.step)
     const started = run.now()
     try {
-      if (options.rehearse && step.step === 'prepare') throw new Rehearsed()
-      await step.act(run)
+      const work = step.act(run)
+      // Publishing waits for routers, and bounds that itself.
+      if (step.step === 'publish') await work
+      else await inTime(run, { what: step.step, limitMs: limitOf(run, step), work })
       await done(run.now() - started)
     } catch (error) {
       await done(run.now() - started, { failed: codeOf(error) })
       if (step.undo === 'forward only') {
-        if (step.step !== 'publish') throw error
+        if (step.step !== 'publish' || isLeaseLost(error)) throw error
         continue // The new owner is open: a late router meets the gate, and is named in `status`.
       }
-      const verdict =
-        step.undo === 'settle' ? (await settle(run.settlement, run.epoch)).verdict : 'ABORTED'
+      const verdict = step.undo === 'settle' ? await settled(run) : 'ABORTED'
       if (verdict === 'PROMOTED') continue // Decided all the same (an answer that was lost): go forward.
       await options.orders.release(run.slice)
-      if (error instanceof Rehearsed) return
-      throw undone(run, error)
+      throw undone(run, step.step, error)
     }
   }
 }
 
-class Rehearsed extends Error {}
+/** The end of a rehearsal, and of its pause: until every router has let go, somebody waits. */
+async function abort(options: RunnerOptions, run: CutoverRun): Promise<void> {
+  const done = await beginStep(options.store, options.flip, 'abort')
+  const started = run.now()
+  const verdict = await settled(run)
+  // Nobody but this run could have decided, and it never asks for PROMOTED.
+  if (verdict !== 'ABORTED') throw new Error(`a rehearsal was ${verdict}`)
+  // A late router keeps its own requests waiting until its hold expires; that is no reason to undo what moved nothing.
+  const late = await release(run).then(
+    () => undefined,
+    (error: unknown) => ({ failed: codeOf(error) }),
+  )
+  await done(run.now() - started, late)
+}
 
-function undone(run: CutoverRun, cause: unknown): BanyanError {
-  const why = cause instanceof Error ? cause.message : String(cause)
+async function settled(run: CutoverRun): Promise<Verdict> {
+  const work = settle(run.settlement, run.epoch)
+  return (await inTime(run, { what: 'settling', limitMs: SILENT_MS, work })).verdict
+}
+
+/** A step ends by itself within the hold; what takes longer than this on top waits for a machine that says nothing. */
+const SILENT_MS = 3_000
+
+function limitOf(run: CutoverRun, { undo }: Step): number {
+  return SILENT_MS + (undo === 'forward only' ? 0 : Math.max(leftMs(run), run.budget.drainMs))
+}
+
+/**
+ * A database that is gone without a word would keep the flip, and everybody who waits for it, for as long as TCP does.
+ * Both sessions are cut then: settling opens new ones. Throws UNREACHABLE.
+ */
+async function inTime<T>(
+  run: CutoverRun,
+  { what, limitMs, work }: { what: string; limitMs: number; work: Promise<T> },
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      for (const client of [run.legacy, run.service]) cut(client)
+      const details = ['one of the two databases', `no answer to ${what} within ${limitMs} ms`]
+      reject(new BanyanError(POSTGRES_ERRORS.UNREACHABLE, details))
+    }, limitMs)
+  })
+  work.catch(() => undefined)
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
+
+function undone(run: CutoverRun, step: StepName, cause: unknown): BanyanError {
+  // A step that is told to stop fails of whatever it was waiting for: that isn't why.
+  const stopped = run.signal.aborted ? `its controller was told to stop at ${step}` : undefined
+  const why = stopped ?? explain(cause).message
   const from = run.from === 'legacy' ? 'legacy' : 'its service'
   return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, from, why], { cause })
 }
@@ -99,6 +153,7 @@ async function makeRun(options: RunnerOptions): Promise<CutoverRun> {
     now: options.now,
     sleep: options.sleep,
     signal: options.signal,
+    said: options.said,
     startedAt: 0,
     version: 0,
   }
@@ -150,7 +205,6 @@ async function preparation(
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof Rehearsed) return 'REHEARSED'
   if (error instanceof BanyanError) return error.code
   return (error as { code?: string }).code ?? 'UNEXPECTED'
 }

@@ -1,9 +1,10 @@
 /** The steps of the cutover: each does one thing, within the budget, and throws a coded error where it can't. */
 import type pg from 'pg'
-import { BanyanError } from '../model/errors.ts'
+import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import * as gate from '../postgres/gate.ts'
 import { clockOf, promote } from '../postgres/settle.ts'
+import { decideAbandon } from './decide-abandon.ts'
 import { type CutoverRun, leftMs, newOwner, oldOwner } from './cutover-run.ts'
 import { ackedBy, drainedBy } from './store/routers.ts'
 
@@ -11,6 +12,8 @@ import { ackedBy, drainedBy } from './store/routers.ts'
 const FENCE_LOCK_TIMEOUT_MS = 50
 /** Writers must get through between two attempts. */
 const FENCE_PAUSE_MS = 200
+/** A transaction that has been open for so long is no request under way. */
+const OLD_WRITER_MS = 100
 /** How often the tables are looked at while they come to rest. */
 const QUIET_LOOK_MS = 5
 /** Evidence is pushed; this only bounds the wait should a notification be lost. */
@@ -18,7 +21,18 @@ const EVIDENCE_LOOK_MS = 50
 /** After the decision nothing is undone, but nobody waits for a dead router for ever. */
 const PUBLISH_MS = 5_000
 
+/** Nobody is held for a transaction that doesn't end: first it is waited for, as long as requests would be. */
 export async function hold(run: CutoverRun): Promise<void> {
+  const until = run.now() + run.budget.drainMs
+  for (;;) {
+    const old = await openWriters(run, OLD_WRITER_MS)
+    if (old.length === 0) break
+    if (run.now() >= until || run.signal.aborted) {
+      const details = [run.slice, run.budget.drainMs, old.join('; ')]
+      throw new BanyanError(CONTROL_ERRORS.NOT_QUIET, details)
+    }
+    await run.sleep(FENCE_PAUSE_MS, run.signal)
+  }
   run.startedAt = run.now()
   run.version = await run.orders.hold(run.slice, run.epoch, run.budget.holdMs)
 }
@@ -43,7 +57,7 @@ async function rest(run: CutoverRun, until: number, quietMs: number): Promise<vo
   let quietSince = run.now()
   let writers: string[] = []
   while (run.now() - quietSince < quietMs || writers.length > 0) {
-    if (run.now() >= until) {
+    if (run.now() >= until || run.signal.aborted) {
       const details = [run.slice, run.budget.drainMs, writers.join('; ') || 'writes kept coming']
       throw new BanyanError(CONTROL_ERRORS.NOT_QUIET, details)
     }
@@ -115,12 +129,24 @@ export async function decide(run: CutoverRun): Promise<void> {
   }
 }
 
+/** In the place of reach, compare, prepare and decide: legacy decides without the stream. */
+export async function giveUp(run: CutoverRun): Promise<void> {
+  const { settlement, epoch, said } = run
+  await decideAbandon({ settlement, epoch, said: must(said, 'who gives it up') })
+}
+
 export async function open(run: CutoverRun): Promise<void> {
   await promote(run.settlement, run.epoch)
 }
 
 export async function publish(run: CutoverRun): Promise<void> {
   run.version = await run.orders.move(run.slice, run.to, run.percent, run.epoch)
+  await acknowledged(run, PUBLISH_MS)
+}
+
+/** The end of a hold after which nothing has moved: what was parked goes to the owner that it would have gone to. */
+export async function release(run: CutoverRun): Promise<void> {
+  run.version = await run.orders.release(run.slice)
   await acknowledged(run, PUBLISH_MS)
 }
 
@@ -140,8 +166,8 @@ export async function acknowledged(
   }
 }
 
-function openWriters(run: CutoverRun): Promise<string[]> {
-  return gate.writersOf(oldOwner(run), run.slice, run.applyRoles[run.from])
+function openWriters(run: CutoverRun, openForMs = 0): Promise<string[]> {
+  return gate.writersOf(oldOwner(run), run.slice, run.applyRoles[run.from], openForMs)
 }
 
 interface EvidenceRow {

@@ -30,6 +30,14 @@ export const STEPS: readonly Step[] = [
   { step: 'publish', what: 'routers send the held requests to the new owner', act: act.publish, undo: 'forward only' },
 ]
 
+/** Where the stream can't bring what the service has stored, and a person has given that up (control/abandon.ts). */
+export const ABANDON_STEPS: readonly Step[] = STEPS.filter(
+  ({ step }) => !['reach', 'compare', 'prepare'].includes(step),
+).map(each => (each.step === 'decide' ? { ...each, act: act.giveUp } : each))
+
+/** A rehearsal is all the steps before this one; in its place stands `abort`: ABORTED on purpose, and the hold ends. */
+export const REHEARSED_UNTIL: StepName = 'prepare'
+
 export function otherSide(side: Side): Side {
   return side === 'legacy' ? 'service' : 'legacy'
 }

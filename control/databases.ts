@@ -2,12 +2,18 @@
 import type pg from 'pg'
 import type { Slice } from '../model/project.ts'
 import { roleOf, type Wiring } from '../model/wiring.ts'
-import { connect } from '../postgres/connection.ts'
+import { connect, cut } from '../postgres/connection.ts'
 
 export interface SliceSessions {
   readonly legacy: pg.Client
   readonly service: pg.Client
 }
+
+/** Who hasn't answered by then is away. Milliseconds. */
+const ANSWER_MS = 3_000
+
+/** No statement of a flip takes so long; a database that is gone must not keep the controller waiting for ever. */
+const STATEMENT_MS = 60_000
 
 /** Opens sessions as they are asked for and keeps them; a lost one is opened again the next time. */
 export class Databases implements AsyncDisposable {
@@ -41,13 +47,21 @@ export class Databases implements AsyncDisposable {
     }
   }
 
-  #session(key: string, url: string): Promise<pg.Client> {
+  async #session(key: string, url: string): Promise<pg.Client> {
     const known = this.#open.get(key)
-    if (known) return known
+    if (known) {
+      const client = await known
+      if (await answers(client)) return client
+      // A machine that is gone says nothing, not even that: whoever asks again must not wait for it again.
+      cut(client)
+      if (this.#open.get(key) === known) this.#open.delete(key)
+      return this.#session(key, url)
+    }
     const opened = connect({
       url,
       applicationName: 'banyan control',
-      connectTimeoutMs: 3_000,
+      connectTimeoutMs: ANSWER_MS,
+      answerMs: STATEMENT_MS,
       onLost: () => this.#open.delete(key),
     }).then(async client => {
       // Evidence is pushed by the databases (sync/apply).
@@ -65,6 +79,18 @@ export class Databases implements AsyncDisposable {
       if (each.status === 'fulfilled') await each.value.end().catch(() => undefined)
     }
   }
+}
+
+async function answers(client: pg.Client): Promise<boolean> {
+  const asked = client.query('SELECT 1').then(
+    () => true,
+    () => false,
+  )
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>(resolve => {
+    timer = setTimeout(() => resolve(false), ANSWER_MS)
+  })
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer))
 }
 
 /** A session that may change what a database is made of, closed with its scope. `lockMs`: its longest wait for a lock. */

@@ -1,6 +1,8 @@
 /** All that the checks look at, as one value: collected by control/gather.ts, judged by control/checks.ts. */
 import type { Stage } from '../model/stage.ts'
+import type { WayBack } from './way-back.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
+import type { ApprovalFact } from './approval.ts'
 
 export interface StreamFact {
   readonly name: string
@@ -48,7 +50,19 @@ export interface SliceFacts {
   readonly rogueWrites: number
   /** Per side, what differs from the recorded fingerprint. */
   readonly fingerprints: readonly { readonly side: string; readonly difference: string | null }[]
+  /** Null where the step needs nobody's word but the one who asks for it. */
+  readonly approval: ApprovalFact | null
+  /** Sides whose server isn't the one on record: restored, failed over, or copied. */
+  readonly changedDatabases: readonly {
+    readonly side: string
+    readonly was: string
+    readonly is: string
+  }[]
   readonly limits: { readonly lagMaxMs: number; readonly verifyMaxAgeMs: number }
+  /** Why a service's database that was given up still matters; null where none was, or somebody has accepted it. */
+  readonly abandoned: { readonly service: string; readonly why: string } | null
+  /** Of a slice that its service owns, on its way home; else null. */
+  readonly wayBack: { readonly service: string; readonly fact: WayBack } | null
   /** Older than this a stream's word isn't believed. Milliseconds. */
   readonly silentMaxMs: number
 }

@@ -5,35 +5,40 @@ import { type Diagnostic, diagnostic } from '../model/diagnostic.ts'
 import { copyOf, renamesOf } from '../model/mapping.ts'
 import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
-import { STAGES, type Stage } from '../model/stage.ts'
+import { movesOwner, STAGE_NAMES, STAGES, type Stage } from '../model/stage.ts'
 import { type DatabaseUrls, unqualified, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
-import { fingerprintDifference } from '../postgres/gate.ts'
+import { ownerOfRecord } from '../postgres/abandon.ts'
+import { databaseChange, fingerprintDifference } from '../postgres/gate.ts'
 import { preflight } from '../sync/preflight.ts'
 import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { familyOf } from '../sync/writer-name.ts'
+import { type Asker, readApproval } from './approval.ts'
 import { readForeignKeys, readLoosened, readTriggers } from './crossing-facts.ts'
 import type { Databases } from './databases.ts'
 import type { Blocked, SliceFacts } from './facts.ts'
 import { streamsOf } from './slice-streams.ts'
+import { readAbandoned } from './store/abandoned.ts'
 import { type CensusFact, readCensus, readRogue } from './store/findings.ts'
 import { readOrders } from './store/orders.ts'
 import { readRouters } from './store/routers.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 import { readStreams } from './store/streams.ts'
+import { readWayBack, SILENT_MAX_MS } from './way-back.ts'
 import { lastVerification, whyOutdated } from './store/verifications.ts'
 
 const READY_TIMEOUT_MS = 1_000
-const SILENT_MAX_MS = 3_000
 
 export interface GatherContext {
   readonly store: Store
   readonly wiring: Wiring
   readonly databases: Databases
+  /** Who asks for it; absent: nobody does, and nobody's approval is missing. */
+  readonly asker?: Asker | undefined
 }
 
 export async function gatherFacts(
@@ -50,6 +55,8 @@ export async function gatherFacts(
   const inMotion = STAGES[fact.stage].stream !== 'off'
   const verification = await lastVerification(store, slice.name)
   const census = await readCensus(store, slice.name)
+  // Where legacy stays the owner, going back asks nothing of a service that may be dead.
+  const looked = inMotion && ownsTables && (movesOwner(fact.stage, to) || !isBack(fact.stage, to))
   return {
     slice: slice.name,
     stage: fact.stage,
@@ -81,8 +88,21 @@ export async function gatherFacts(
         : [],
     foreignWriters: foreignWriters(slice, census.writers),
     rogueWrites: (await readRogue(store)).filter(write => write.slice === slice.name).length,
-    fingerprints: inMotion && ownsTables ? await fingerprints(context, slice) : [],
+    approval: context.asker
+      ? await readApproval(
+          store,
+          wiring.project,
+          { slice: slice.name, from: fact.stage, to },
+          context.asker,
+        )
+      : null,
+    ...(looked ? await sidesOf(context, slice) : { fingerprints: [], changedDatabases: [] }),
     limits: wiring.project.banyan.limits,
+    abandoned: to === 'legacy' ? await abandonedOf(context, slice) : null,
+    wayBack:
+      ownsTables && STAGES[fact.stage].owner === 'service' && STAGES[to].owner === 'legacy'
+        ? { service: slice.service, fact: await readWayBack(context, slice) }
+        : null,
     silentMaxMs: SILENT_MAX_MS,
   }
 }
@@ -109,32 +129,29 @@ export function foreignWriters(
 }
 
 async function unanswered(
-  { store, wiring, databases }: GatherContext,
+  { wiring, databases }: GatherContext,
   slice: Slice,
   sideWrites: ReadonlyMap<string, number>,
 ): Promise<Diagnostic[]> {
   const legacy = await databases.legacy(slice.name)
-  return unansweredIn({ wiring, legacy, store, sideWrites }, slice)
+  return unansweredIn({ wiring, legacy, sideWrites }, slice)
 }
 
-/** What the slice's file doesn't answer. Without a store, keys that were loosened are left out. */
+/** What the slice's file doesn't answer; keys that were loosened count as if they were there. */
 export async function unansweredIn(
   {
     wiring,
     legacy,
-    store,
     sideWrites,
   }: {
     readonly wiring: Pick<Wiring, 'project' | 'sources'>
     /** Any role's session in legacy. */
     readonly legacy: pg.ClientBase
-    readonly store: Store | undefined
     readonly sideWrites: ReadonlyMap<string, number>
   },
   slice: Slice,
 ): Promise<Diagnostic[]> {
-  const loosened = store ? await readLoosened(store, 'legacy') : []
-  const foreignKeys = [...(await readForeignKeys(legacy)), ...loosened]
+  const foreignKeys = [...(await readForeignKeys(legacy)), ...(await readLoosened(legacy))]
   const owned = new Set(Object.keys(slice.tables))
   const others = [...sideWrites].map(([table, share]) => [unqualified(table), share] as const)
   return unansweredCrossings({
@@ -170,15 +187,46 @@ async function oneWay({ wiring, databases }: GatherContext, slice: Slice): Promi
   })
 }
 
-async function fingerprints(
+function isBack(from: Stage, to: Stage): boolean {
+  return STAGE_NAMES.indexOf(to) < STAGE_NAMES.indexOf(from)
+}
+
+/** While the streams are there, what it had stored can still be listed; the way to `legacy` takes them down. */
+async function abandonedOf(
+  { store, databases }: GatherContext,
+  slice: Slice,
+): Promise<SliceFacts['abandoned']> {
+  const found = (await readAbandoned(store)).find(each => each.slice === slice.name)
+  if (!found || found.accepted || found.copied) return null
+  const { service } = slice
+  if (found.returnedAtMs === null) return { service, why: 'has not come back' }
+  const owner = await ownerOfRecord(await databases.legacy(slice.name), slice.name)
+  if (!owner?.abandoned || owner.abandoned.listed) return null
+  return { service, why: 'its change stream is not read to its end' }
+}
+
+async function sidesOf(
   { databases }: GatherContext,
   slice: Slice,
-): Promise<SliceFacts['fingerprints']> {
+): Promise<Pick<SliceFacts, 'fingerprints' | 'changedDatabases'>> {
   const { legacy, service } = await databases.both(slice)
-  return [
-    { side: 'legacy', difference: await fingerprintDifference(legacy, slice.name) },
-    { side: slice.service, difference: await fingerprintDifference(service, slice.name) },
+  const sides = [
+    { side: 'legacy', client: legacy },
+    { side: slice.service, client: service },
   ]
+  const fingerprints = []
+  const changedDatabases = []
+  for (const { side, client } of sides) {
+    const change = await databaseChange(client, slice.name)
+    if (change) changedDatabases.push({ side, ...change })
+    const difference = await fingerprintDifference(client, slice.name)
+    // Another server is said once, by its own code.
+    fingerprints.push({
+      side,
+      difference: difference?.startsWith('database: ') ? null : difference,
+    })
+  }
+  return { fingerprints, changedDatabases }
 }
 
 async function preflightOf({ store, wiring }: GatherContext, slice: Slice): Promise<Blocked[]> {

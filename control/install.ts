@@ -84,19 +84,30 @@ async function installService(
   })
 }
 
-/** Apply's session fires only what is ALWAYS enabled: a trigger that is to run while its table is a copy is made so. */
+/**
+ * Apply's session fires only what is ALWAYS enabled: a trigger that is to run while its table is a copy is made so, and
+ * is on record to be put back. A partition has a trigger of its own, whose state is another than its root's.
+ */
 async function runTriggers(client: pg.ClientBase, slice: Slice): Promise<void> {
   const run = Object.keys(slice.triggers).filter(name => slice.triggers[name] === 'run')
-  for (const table of Object.keys(slice.tables)) {
-    const { rows } = await client.query<{ name: string }>(
-      `SELECT tgname AS name FROM pg_catalog.pg_trigger
-       WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled = 'O' AND tgname = ANY ($2)`,
-      [quoteRelation(qualified(table)), run],
+  const { rows } = await client.query<{ relation: string; name: string }>(
+    `WITH RECURSIVE family AS (
+       SELECT r::regclass::oid AS oid FROM unnest($1::text[]) r
+       UNION SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid
+       JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+     SELECT n.nspname || '.' || c.relname AS relation, t.tgname AS name FROM family f
+     JOIN pg_catalog.pg_class c USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid
+     WHERE NOT t.tgisinternal AND t.tgenabled = 'O' AND t.tgname = ANY ($2) ORDER BY 1, 2`,
+    [Object.keys(slice.tables).map(table => quoteRelation(qualified(table))), run],
+  )
+  for (const { relation, name } of rows) {
+    await client.query(
+      'INSERT INTO banyan.raised_trigger (relation, name) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+      [relation, name],
     )
-    for (const { name } of rows) {
-      const relation = quoteRelation(qualified(table))
-      await client.query(`ALTER TABLE ${relation} ENABLE ALWAYS TRIGGER ${quote(name)}`)
-    }
+    const table = quoteRelation(relation)
+    await client.query(`ALTER TABLE ONLY ${table} ENABLE ALWAYS TRIGGER ${quote(name)}`)
   }
 }
 

@@ -2,13 +2,19 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type pg from 'pg'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { pause } from '../model/pause.ts'
 import { connect } from '../postgres/connection.ts'
+import { endSilent, SILENT, speak } from './silent.ts'
+import { append } from './store/journal.ts'
 import type { Store } from './store/store.ts'
 
 /** "BNYC" */
 const LEASE_KEY = 0x424e5943
 const LOOK_MS = 200
+/** Every so many looks, whether the holder is silent. */
+const SILENT_LOOKS = 2
 
 export interface Lease extends AsyncDisposable {
   readonly holder: string
@@ -16,7 +22,10 @@ export interface Lease extends AsyncDisposable {
   readonly lost: AbortSignal
 }
 
-/** Waits until the lease is free, or returns undefined when `signal` aborts (or at once, with `wait: false`). */
+/**
+ * Waits until the lease is free, or returns undefined when `signal` aborts (or at once, with `wait: false`). A holder
+ * that stands still is ended. Throws what `connect` throws, and the loss of the connection while it waits.
+ */
 export async function takeLease(
   store: Store,
   options: { configPath: string; wait: boolean; signal: AbortSignal },
@@ -27,10 +36,16 @@ export async function takeLease(
     applicationName: 'banyan control lease',
     onLost: error => lost.abort(error),
   })
-  while (!options.signal.aborted) {
-    if (await tried(session)) return held(session, lost, options.configPath)
-    if (!options.wait) break
-    await pause(LOOK_MS, options.signal)
+  try {
+    for (let looks = 0; !options.signal.aborted; looks++) {
+      if (await tried(session)) return await held(session, lost, options.configPath)
+      const ended = looks % SILENT_LOOKS === 0 && (await endedSilent(session))
+      if (!options.wait && !ended) break
+      await pause(LOOK_MS, options.signal)
+    }
+  } catch (error) {
+    await session.end().catch(() => undefined)
+    throw error
   }
   await session.end()
   return undefined
@@ -43,6 +58,12 @@ async function tried(session: pg.Client): Promise<boolean> {
   return rows[0]!.got
 }
 
+async function endedSilent(session: pg.Client): Promise<boolean> {
+  if (!(await endSilent(session, { classId: 0, objId: LEASE_KEY }))) return false
+  await append(session, { actor: 'controller', slice: null, kind: 'silent controller ended' })
+  return true
+}
+
 async function held(session: pg.Client, lost: AbortController, configPath: string): Promise<Lease> {
   const holder = randomUUID()
   await session.query(
@@ -51,16 +72,35 @@ async function held(session: pg.Client, lost: AbortController, configPath: strin
        beat_at = clock_timestamp(), problems = '[]'`,
     [holder, hostname(), configPath],
   )
+  const speaking = speak(session, error => lost.abort(error))
   return {
     holder,
     lost: lost.signal,
     async [Symbol.asyncDispose]() {
+      speaking[Symbol.dispose]()
       await session.end().catch(() => undefined)
     },
   }
 }
 
+/**
+ * Until the transaction ends, nobody else takes the lease's place. Throws LEASE_LOST where somebody has: what a controller
+ * decided before it stood still is no order any more.
+ */
+export async function mustLead(client: pg.ClientBase, { holder }: Pick<Lease, 'holder'>) {
+  const { rows } = await client.query(
+    'SELECT 1 FROM banyan.controller WHERE holder = $1 FOR SHARE',
+    [holder],
+  )
+  if (rows.length === 0) throw new BanyanError(CONTROL_ERRORS.LEASE_LOST)
+}
+
+export function isLeaseLost(error: unknown): boolean {
+  return error instanceof BanyanError && error.code === CONTROL_ERRORS.LEASE_LOST.code
+}
+
 export interface ControllerFact {
+  /** Somebody holds the lease, and isn't silent. */
   readonly alive: boolean
   readonly host: string
   readonly configPath: string
@@ -71,8 +111,9 @@ export interface ControllerFact {
 /** Undefined where no controller ever ran. */
 export async function readController(store: Store): Promise<ControllerFact | undefined> {
   const { rows } = await store.pool.query<ControllerFact>(
-    `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = $1::bigint::oid AND granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS alive,
+    `SELECT EXISTS (SELECT 1 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory'
+        AND l.classid = 0 AND l.objid = $1::bigint::oid AND l.granted AND NOT ${SILENT}
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS alive,
        host, config_path AS "configPath", problems FROM banyan.controller`,
     [LEASE_KEY],
   )

@@ -1,6 +1,6 @@
 /**
- * Foreign keys of legacy that cross a moved slice: dropped calmly before the hold, each with its DDL in the control
- * database first, and put back (NOT VALID, then VALIDATE) when the slice comes home.
+ * Foreign keys of legacy that cross a moved slice: dropped calmly before the hold, each with its DDL on record in legacy
+ * first, and put back (NOT VALID, then VALIDATE) when the slice comes home.
  */
 import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
@@ -29,9 +29,9 @@ export async function loosen(store: Store, setup: pg.Client, slice: Slice): Prom
     const answer = slice.foreignKeys[key]?.answer
     if (answer !== 'loose' && answer !== 'copy') continue
     const found = fact as KeyInDatabase
-    await store.pool.query(
-      `INSERT INTO banyan.loosened_key (side, relation, name, key, dropped_for) VALUES ('legacy', $1, $2, $3, $4)
-       ON CONFLICT (side, relation, name) DO UPDATE SET key = $3, dropped_for = $4, dropped_at = clock_timestamp(), restored_at = NULL`,
+    await setup.query(
+      `INSERT INTO banyan.loosened_key (relation, name, key, dropped_for) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (relation, name) DO UPDATE SET key = $3, dropped_for = $4, dropped_at = clock_timestamp()`,
       [found.table, found.name, JSON.stringify(found), slice.name],
     )
     const ddl = `ALTER TABLE ${quoteRelation(qualified(found.table))} DROP CONSTRAINT IF EXISTS ${quote(found.name)}`
@@ -52,7 +52,7 @@ export async function restoreKeys(store: Store, setup: pg.Client, project: Proje
   const away = project.slices.filter(slice =>
     facts.some(fact => fact.name === slice.name && STAGES[fact.stage].owner === 'service'),
   )
-  const loosened = await readLoosened(store, 'legacy')
+  const loosened = await readLoosened(setup)
   for (const key of loosened) {
     if (away.some(slice => crossingKeys(slice, [key]).length > 0)) continue
     const relation = quoteRelation(qualified(key.table))
@@ -65,10 +65,10 @@ export async function restoreKeys(store: Store, setup: pg.Client, project: Proje
       `ALTER TABLE ${relation} VALIDATE CONSTRAINT ${constraint}`,
     )
     if (state !== 'missing') {
-      await store.pool.query(
-        `UPDATE banyan.loosened_key SET restored_at = clock_timestamp() WHERE side = 'legacy' AND relation = $1 AND name = $2`,
-        [key.table, key.name],
-      )
+      await setup.query('DELETE FROM banyan.loosened_key WHERE relation = $1 AND name = $2', [
+        key.table,
+        key.name,
+      ])
     }
     const detail = { table: key.table, key: key.name, state }
     await append(store.pool, {

@@ -10,10 +10,12 @@ export interface Hold {
   readonly holdMs: number
 }
 
+type Standing = Pick<SliceFact, 'name' | 'stage' | 'percent'>
+
 /** Without its version: the store numbers it. */
 export function buildOrders(
   project: Project,
-  facts: readonly SliceFact[],
+  facts: readonly Standing[],
   holds: readonly Hold[],
 ): Omit<Orders, 'version'> {
   const { banyan } = project
@@ -30,7 +32,7 @@ export function buildOrders(
   }
 }
 
-function sliceOrder(slice: Slice, facts: readonly SliceFact[], holds: readonly Hold[]): SliceOrder {
+function sliceOrder(slice: Slice, facts: readonly Standing[], holds: readonly Hold[]): SliceOrder {
   const fact = facts.find(each => each.name === slice.name)
   const stage = fact?.stage ?? 'legacy'
   return {

@@ -18,6 +18,8 @@ export interface RouterLinkOptions {
   readonly ear: Ear
   /** Shown in `status`. */
   readonly address: () => string
+  /** What to begin with while the control database has no orders: it is new, or was lost. Undefined: nothing is known. */
+  readonly before?: () => Promise<Omit<Orders, 'version'> | undefined>
 }
 
 export class RouterLink implements RouterControl, AsyncDisposable {
@@ -35,17 +37,35 @@ export class RouterLink implements RouterControl, AsyncDisposable {
   }
 
   async *orders(signal: AbortSignal): AsyncIterable<Orders> {
-    const { store, ear } = this.#options
+    const { ear } = this.#options
     while (!signal.aborted) {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
-      // Away: the last orders stay in force, and the ear tells when it is back.
-      const orders = await readOrders(store).catch(() => undefined)
+      const orders = await this.#newest()
       // A lower one than before: the control database was made anew.
       if (orders && orders.version !== this.#current?.version) {
         this.#current = orders
         yield orders
       } else await heard
     }
+  }
+
+  /** Resolves once there is something to go by, or the signal aborts: before that nobody knows where a request goes. */
+  async ready(signal: AbortSignal): Promise<void> {
+    const { ear } = this.#options
+    while (!signal.aborted) {
+      const heard = ear.heard(['orders'], LOOK_MS, signal)
+      if (await this.#newest()) return
+      await heard
+    }
+  }
+
+  /** Away: the last orders stay in force, and the ear tells when it is back. */
+  async #newest(): Promise<Orders | undefined> {
+    const { store, before } = this.#options
+    const newest = await readOrders(store).catch(() => undefined)
+    if (newest || this.#current) return newest
+    const orders = await before?.().catch(() => undefined)
+    return orders && { ...orders, version: 0 }
   }
 
   async ack(ack: RouterAck): Promise<void> {

@@ -21,6 +21,9 @@ export function streamsOf(
 }
 
 function unborn(name: string, slice: string): StreamRow {
-  const nothing = { rowsCopied: 0, rowsTotal: 0, position: null, watermark: null }
+  const nothing = {
+    ...{ rowsCopied: 0, rowsTotal: 0, position: null, watermark: null },
+    ...{ heardAtMs: null, unheardMs: null },
+  }
   return { name, slice, state: 'new', lagMs: null, silentMs: null, error: null, ...nothing }
 }

@@ -8,28 +8,60 @@ import type { Cascade } from '../sync/apply/table.ts'
 import type { StreamProgress } from '../sync/ports.ts'
 import type { SyncStore } from '../sync/store.ts'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from './crossing-facts.ts'
+import { endSilent, speak } from './silent.ts'
+import { lost } from './remembered.ts'
+import { recordCopied, recordReturned } from './store/abandoned.ts'
 import { addCensus, listRefused, listRogue } from './store/findings.ts'
+import { append } from './store/journal.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
-import { claimStream, forgetStream, readStreams, updateStream } from './store/streams.ts'
+import {
+  CLAIM_CLASS,
+  claimStream,
+  forgetStream,
+  readStreams,
+  updateStream,
+} from './store/streams.ts'
 import { endVerification, openVerifications, outdateVerifications } from './store/verifications.ts'
 import type pg from 'pg'
 
 /** Progress is written this often for each stream: routers and `status` read it. */
 const PROGRESS_MS = 40
+/** How often a worker that waits for claims looks whether their holder is silent. */
+const SILENT_LOOK_MS = 400
+const SILENT_ENDED = 'silent worker ended'
+/** After this long the databases have ended the sessions of a worker that stands still by themselves (wal_sender_timeout). */
+const LEFT_OPEN_MS = 90_000
 
 export function createSyncStore(store: Store, wiring: Wiring): SyncStore & AsyncDisposable {
   let claims: Promise<pg.Client> | undefined
   const pending = new Map<string, NodeJS.Timeout | true>()
   const latest = new Map<string, StreamProgress>()
+  const seen = new Set<string>()
   const session = (): Promise<pg.Client> => {
-    claims ??= connect({
-      url: store.url,
-      applicationName: 'banyan sync',
-      onLost: () => (claims = undefined),
-    })
-    claims.catch(() => (claims = undefined))
-    return claims
+    if (claims) return claims
+    const gone = (): void => void (claims === opened && (claims = undefined))
+    const opened = connect({ url: store.url, applicationName: 'banyan sync', onLost: gone })
+    opened.then(client => speak(client, gone, () => alone(() => client.query('SELECT'))), gone)
+    claims = opened
+    return opened
+  }
+  let last: Promise<unknown> = Promise.resolve()
+  /** The session takes one statement at a time. */
+  const alone = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(() => undefined)
+    return next
+  }
+  let lookedAt = 0
+  const claim = async (stream: string): Promise<boolean> => {
+    const client = await session()
+    if (await claimStream(client, stream)) return true
+    if (performance.now() - lookedAt < SILENT_LOOK_MS) return false
+    lookedAt = performance.now()
+    if (await endSilent(client, { classId: CLAIM_CLASS }))
+      await append(client, { actor: 'worker', slice: null, kind: SILENT_ENDED })
+    return false
   }
   const write = (stream: string, slice: string | null): void => {
     const progress = latest.get(stream)
@@ -53,11 +85,18 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       })
     pending.set(stream, true)
   }
+  // While it has a file nobody takes a slice off the record: an empty database in its place says nothing of any stream.
+  const stages = async () => {
+    const known = new Map((await readSlices(store.pool)).map(({ name, stage }) => [name, stage]))
+    const forgotten = [...seen].filter(name => !known.has(name))
+    if (forgotten.length > 0) throw lost(forgotten)
+    for (const { name } of wiring.project.slices) if (known.has(name)) seen.add(name)
+    return known
+  }
   return {
-    async stages() {
-      return new Map((await readSlices(store.pool)).map(slice => [slice.name, slice.stage]))
-    },
-    claim: async stream => claimStream(await session(), stream),
+    stages,
+    claim: stream => alone(() => claim(stream)),
+    predecessorSilent: () => endedSilent(store),
     state: (stream, slice, state, detail = {}) =>
       updateStream(store, stream, slice, {
         state,
@@ -70,6 +109,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       if (!pending.has(stream)) write(stream, slice)
     },
     async streaming(stream) {
+      // One that begins anew empties its target.
+      await stages()
       const row = (await readStreams(store)).find(each => each.name === stream)
       return row !== undefined && row.position !== null
     },
@@ -86,7 +127,9 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
         message: why,
         hint: `compare again: banyan verify ${slice}`,
       }),
-    cascades: (database, tables) => cascades(store, wiring, database, tables),
+    cascades: (database, tables) => cascades(wiring, database, tables),
+    returned: (slice, closed) => recordReturned(store, slice, closed),
+    copied: slice => recordCopied(store, slice),
     async [Symbol.asyncDispose]() {
       for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
       await (await claims?.catch(() => undefined))?.end()
@@ -94,9 +137,17 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
   }
 }
 
+/** By whichever worker: another one may have got the stream. */
+async function endedSilent(store: Store): Promise<boolean> {
+  const { rowCount } = await store.pool.query(
+    `SELECT 1 FROM banyan.journal WHERE kind = $1 AND at > clock_timestamp() - $2 * interval '1 ms' LIMIT 1`,
+    [SILENT_ENDED, LEFT_OPEN_MS],
+  )
+  return (rowCount ?? 0) > 0
+}
+
 /** Keys whose child the stream doesn't carry: what they did on delete, apply does in their place. */
 async function cascades(
-  store: Store,
   wiring: Wiring,
   database: string,
   tables: readonly string[],
@@ -106,7 +157,7 @@ async function cascades(
   const found = new Map<string, Cascade[]>()
   try {
     const keys = await readForeignKeys(client)
-    if (database === 'legacy') keys.push(...(await readLoosened(store, 'legacy')))
+    if (database === 'legacy') keys.push(...(await readLoosened(client)))
     for (const key of keys) {
       const parent = qualified(key.parentTable)
       const child = qualified(key.table)

@@ -52,7 +52,7 @@ COMMENT ON TABLE banyan.progress IS 'what each stream into this database has mad
 CREATE TABLE banyan.evidence (
   slice text NOT NULL,
   epoch bigint NOT NULL,
-  kind text NOT NULL CHECK (kind IN ('REACHED', 'COMPARED', 'PREPARED')),
+  kind text NOT NULL CHECK (kind IN ('REACHED', 'COMPARED', 'PREPARED', 'ABANDONED', 'COPIED')),
   position pg_lsn,
   detail jsonb NOT NULL DEFAULT '{}',
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -77,7 +77,7 @@ CREATE TABLE banyan.fingerprint (
 COMMENT ON TABLE banyan.fingerprint IS 'what the slice''s tables, gates and publication looked like when it was last known good';
 `
 
-/** `setval` stands in `fence` and `set_gate` alone (and for application sequences in `prepare`): a bare one breaks "one owner". */
+/** `setval` of a word stands in `fence`, `set_gate` and `close_gate` alone: a bare one breaks "one owner". */
 export const FUNCTIONS = `
 CREATE FUNCTION banyan.number_of(slice_name text) RETURNS int
 LANGUAGE plpgsql STABLE SET search_path = '' AS $$
@@ -236,9 +236,9 @@ BEGIN
       RAISE EXCEPTION 'epoch % of "%" is not aborted', e, slice_name USING ERRCODE = 'BNY05';
     END IF;
   ELSIF w % 2 = 0 THEN
-    -- This side is the new owner in e.
+    -- This side is the new owner in e. ABANDONED is written in legacy alone (migrations/legacy/abandon.ts).
     IF NOT EXISTS (SELECT 1 FROM banyan.decision d WHERE d.slice = slice_name AND d.epoch = e AND d.verdict = 'PROMOTED')
-      OR NOT EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'PREPARED') THEN
+      OR NOT EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind IN ('PREPARED', 'ABANDONED')) THEN
       RAISE EXCEPTION 'epoch % of "%" is not promoted and prepared here', e, slice_name USING ERRCODE = 'BNY05';
     END IF;
   END IF;
@@ -279,31 +279,16 @@ BEGIN
   END LOOP;
 END $$;
 
-CREATE FUNCTION banyan.prepare(slice_name text, e bigint, stream_name text, sequences jsonb, headroom bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+-- Never backwards, and past all that is known of both sides.
+CREATE FUNCTION banyan.move_sequences(sequences jsonb, headroom bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = '' AS $$
 DECLARE
-  n int := banyan.number_of(slice_name);
-  marker pg_lsn;
   s jsonb;
   here bigint;
   highest bigint;
   wanted bigint;
   ceiling bigint;
 BEGIN
-  -- Under the lock: of two that prepare at once, the second finds it done.
-  PERFORM pg_catalog.pg_advisory_xact_lock(${LOCK_CLASS}, n);
-  IF EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'PREPARED') THEN
-    RETURN;
-  END IF;
-  SELECT v.position INTO marker FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'REACHED';
-  IF marker IS NULL THEN
-    RAISE EXCEPTION 'the stream has not reached the fence % of "%"', e, slice_name USING ERRCODE = 'BNY05';
-  END IF;
-  UPDATE banyan.progress p SET epoch = e, updated_at = pg_catalog.clock_timestamp()
-  WHERE p.stream = stream_name AND p.position = marker AND p.epoch < e;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'the stream "%" is not at the fence %', stream_name, e USING ERRCODE = 'BNY08';
-  END IF;
   FOR s IN SELECT * FROM pg_catalog.jsonb_array_elements(sequences) LOOP
     EXECUTE pg_catalog.format('SELECT last_value FROM %s', (s->>'sequence')::pg_catalog.regclass) INTO here;
     -- Of a column that holds no plain numbers, only what was drawn is known.
@@ -320,6 +305,29 @@ BEGIN
     END IF;
     PERFORM pg_catalog.setval((s->>'sequence')::pg_catalog.regclass, wanted);
   END LOOP;
+END $$;
+
+CREATE FUNCTION banyan.prepare(slice_name text, e bigint, stream_name text, sequences jsonb, headroom bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+  n int := banyan.number_of(slice_name);
+  marker pg_lsn;
+BEGIN
+  -- Under the lock: of two that prepare at once, the second finds it done. ABANDONED owns from a position of its own.
+  PERFORM pg_catalog.pg_advisory_xact_lock(${LOCK_CLASS}, n);
+  IF EXISTS (SELECT 1 FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind IN ('PREPARED', 'ABANDONED')) THEN
+    RETURN;
+  END IF;
+  SELECT v.position INTO marker FROM banyan.evidence v WHERE v.slice = slice_name AND v.epoch = e AND v.kind = 'REACHED';
+  IF marker IS NULL THEN
+    RAISE EXCEPTION 'the stream has not reached the fence % of "%"', e, slice_name USING ERRCODE = 'BNY05';
+  END IF;
+  UPDATE banyan.progress p SET epoch = e, updated_at = pg_catalog.clock_timestamp()
+  WHERE p.stream = stream_name AND p.position = marker AND p.epoch < e;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the stream "%" is not at the fence %', stream_name, e USING ERRCODE = 'BNY08';
+  END IF;
+  PERFORM banyan.move_sequences(sequences, headroom);
   -- What commits here after this position, and only that, is a write of the new owner.
   INSERT INTO banyan.evidence (slice, epoch, kind, position, detail) VALUES (slice_name, e, 'PREPARED', marker,
     pg_catalog.jsonb_build_object('ownsAfter', pg_catalog.pg_current_wal_insert_lsn()));

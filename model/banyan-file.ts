@@ -115,6 +115,13 @@ const Limits = z.strictObject({
     max: 30 * 86_400_000,
     standard: '24h',
   }),
+  planMaxAgeMs: durationMs({
+    what: 'Age at which a plan, and what was approved by its hash, counts no more',
+    why: 'Whoever approves has looked at lag, writers and checks, and those are old within minutes.',
+    min: 10_000,
+    max: 86_400_000,
+    standard: '10min',
+  }),
   comparedKeys: count({
     what: 'Changed keys of one table that are remembered, to be compared exactly at the fence',
     unit: 'keys',

@@ -29,16 +29,17 @@ export function diagnostic(at: {
 }): Diagnostic {
   const { source, span, rule, other } = at
   const error = new BanyanError(rule, at.details)
-  const frames = [frameOf(source.text, span)]
+  const mask = maskOf(rule, at.details)
+  const frames = [frameOf(source.text, span, mask)]
   if (other) frames.push(`and ${place(other.source.file, other.span)}`)
-  if (other) frames.push(frameOf(other.source.text, other.span))
+  if (other) frames.push(frameOf(other.source.text, other.span, mask))
   return {
     file: source.file,
     line: span.line,
     column: span.column,
     code: rule.code,
-    message: printable(maskSecrets(error.message)),
-    hint: printable(maskSecrets(at.hint ?? error.hint)),
+    message: printable(mask(error.message)),
+    hint: printable(mask(at.hint ?? error.hint)),
     frame: frames.join('\n'),
   }
 }
@@ -81,10 +82,10 @@ export function place(
   return `${file}:${span.line}:${span.column}`
 }
 
-function frameOf(text: string, span: Span): string {
+function frameOf(text: string, span: Span, mask: (text: string) => string): string {
   const number = String(span.line)
   const room = WIDTH - number.length - 5
-  const line = printable(maskSecrets(text.split(/\r?\n/)[span.line - 1] ?? '')).trimEnd()
+  const line = printable(mask(text.split(/\r?\n/)[span.line - 1] ?? '')).trimEnd()
   const start = span.column - 1
   const length = Math.min(span.length, room - LEAD)
   // A long line is cut so that the place stays in sight.
@@ -106,16 +107,26 @@ function cut(line: string, from: number, room: number): string {
   return head + line.slice(from + head.length, from + room - tail.length) + tail
 }
 
+/** What stands where a reference belongs may be the secret itself; one that was meant as a reference is worth to be seen. */
+function maskOf(rule: ErrorRule, [value]: readonly unknown[]): (text: string) => string {
+  const meant = /^(?:env|file|ENV|FILE|Env|File)\b|^\$?\{?[A-Z][A-Z0-9_]*\}?$/
+  if (rule.code !== 'REFERENCE_INVALID' || typeof value !== 'string' || value === '')
+    return maskSecrets
+  if (meant.test(value)) return maskSecrets
+  return text => maskSecrets(text.replaceAll(value, '*'.repeat(value.length)))
+}
+
 // What a frame or a message quotes may be a password that somebody wrote in plain text, and it may go to a CI log. The
 // mask is as long as what it covers, so that carets stay where they are.
 function maskSecrets(text: string): string {
-  return text
-    .replace(/(:\/\/[^\s:@/]*:)([^\s/]+)(?=@)/g, (_, head: string, secret: string) => {
-      return head + '*'.repeat(secret.length)
-    })
-    .replace(/(password\s*=\s*)('[^']*'|[^\s&"']+)/gi, (_, head: string, secret: string) => {
-      return head + '*'.repeat(secret.length)
-    })
+  const masked = (_: string, head: string, secret: string): string =>
+    head + '*'.repeat(secret.length)
+  return (
+    text
+      // Up to the last @: a password that isn't encoded may hold any character.
+      .replace(/(:\/\/[^\s:@/]*:)(\S+)(?=@)/g, masked)
+      .replace(/((?:password|passwd|pwd|secret|token)\w*\s*[:=]\s*)('[^']*'|[^\s&"',}]+)/gi, masked)
+  )
 }
 
 // Control characters of a file must not reach the terminal.

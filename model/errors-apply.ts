@@ -32,4 +32,11 @@ export const APPLY_ERRORS = defineErrors({
     status: 409,
     exit: 5,
   },
+  RESYNC_REQUIRED: {
+    message:
+      'the two sides of "%s" have gone apart: legacy took the tables in epoch %s without all that its service had stored',
+    hint: 'nothing is carried over; it needs a new copy: banyan back %1 legacy, then `banyan flip %1 sync`',
+    status: 409,
+    exit: 5,
+  },
 })

@@ -102,13 +102,13 @@ export const POSTGRES_ERRORS = defineErrors({
   },
   SLOTS_EXHAUSTED: {
     message: 'PostgreSQL at %s has %s of %s replication slots in use; %s more are needed',
-    hint: 'there: raise max_replication_slots and restart the server, or drop slots that nobody reads; then run `banyan doctor <slice>`',
+    hint: 'there: ALTER SYSTEM SET max_replication_slots = %5; restart the server (or drop slots that nobody reads); then run `banyan doctor <slice>`',
     status: 500,
     exit: 3,
   },
   SENDERS_EXHAUSTED: {
     message: 'PostgreSQL at %s has %s of %s WAL senders in use; %s more are needed',
-    hint: 'there: raise max_wal_senders and restart the server; then run `banyan doctor <slice>`',
+    hint: 'there: ALTER SYSTEM SET max_wal_senders = %5; restart the server; then run `banyan doctor <slice>`',
     status: 500,
     exit: 3,
   },
@@ -121,7 +121,7 @@ export const POSTGRES_ERRORS = defineErrors({
   ROLE_IS_SUPERUSER: {
     message:
       'the role "%s" is a superuser: a gate can’t hold it, so it may not be the application’s role',
-    hint: 'let the application log in as a role of its own (`banyan doctor <slice>` prints the SQL), then run `banyan doctor <slice>`',
+    hint: 'there: CREATE ROLE app LOGIN PASSWORD …; ALTER TABLE … OWNER TO app for each of its tables; let the application log in as app; then run `banyan doctor <slice>`',
     status: 500,
     exit: 3,
   },
@@ -132,9 +132,8 @@ export const POSTGRES_ERRORS = defineErrors({
     exit: 3,
   },
   ROLE_REPLICA_DENIED: {
-    message:
-      'the role "%s" may not SET session_replication_role, and this server (%s) can’t grant it',
-    hint: 'as a superuser, on PostgreSQL 14: ALTER ROLE "%1" SUPERUSER, or upgrade to 15; then run `banyan doctor <slice>`',
+    message: 'the role "%s" may not SET session_replication_role (PostgreSQL %s)',
+    hint: 'as a superuser: %3; then run `banyan doctor <slice>`',
     status: 500,
     exit: 3,
   },

@@ -146,6 +146,14 @@ const Cutover = z
       max: 10_000,
       standard: '100ms',
     }),
+    approvals: count({
+      what: 'How many other persons must approve a plan before a flip may move the owner',
+      unit: 'persons',
+      why: 'Where four eyes are a rule; a brake never waits for them, and a rehearsal moves nothing.',
+      min: 0,
+      max: 10,
+      standard: 0,
+    }),
   })
   .superRefine((budget, ctx) => {
     const parts = [

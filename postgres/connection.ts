@@ -21,6 +21,8 @@ export interface ConnectionWanted {
   readonly timeouts?: Timeouts
   /** Until the connection can be used. Default 10 s. */
   readonly connectTimeoutMs?: number
+  /** A statement that isn't answered by then fails here, whatever the server does: it may be gone without a word. Default: never. */
+  readonly answerMs?: number
   /** Told once when an idle connection ends from the other side; a statement under way learns of it by itself. */
   readonly onLost?: (error: Error) => void
 }
@@ -118,6 +120,7 @@ function clientConfig(wanted: ConnectionWanted): pg.ClientConfig {
     keepAliveInitialDelayMillis: 10_000,
     ...(wanted.rawText === true && { types: RAW_TEXT }),
     ...(wanted.pipeline === true && { pipeline: true }),
+    ...(wanted.answerMs !== undefined && { query_timeout: wanted.answerMs }),
     ...(wanted.replication === true && { replication: 'database' }),
   }
 }

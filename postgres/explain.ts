@@ -11,6 +11,9 @@ import { POSTGRES_ERRORS as RULES } from '../model/errors-postgres.ts'
 export function explain(error: unknown, where?: string): Error {
   if (error instanceof BanyanError) return error
   if (!(error instanceof Error)) return new Error(String(error))
+  // Node's own quotes what it could not read.
+  if (error instanceof SyntaxError)
+    return new Error('what was read makes no sense', { cause: error })
   const place = where === undefined ? 'an unnamed address' : placeOf(where)
   if (error instanceof pg.DatabaseError) return explainDatabase(error, place)
   const code = (error as NodeJS.ErrnoException).code

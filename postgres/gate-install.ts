@@ -24,12 +24,15 @@ export interface GateSpec {
  * Puts up the gates and the publication; running it again completes what is missing. Takes short locks on each table
  * (lock_timeout is the caller's). `setup`: member of the tables' owner.
  */
-export async function installGate(setup: pg.ClientBase, spec: GateSpec): Promise<void> {
-  const n = spec.number
-  await setup.query(
-    'INSERT INTO banyan.slice (name, number) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING',
-    [spec.slice, n],
+export async function installGate(setup: pg.ClientBase, wanted: GateSpec): Promise<void> {
+  // Whose gates stand already keeps its number: the one that is wanted may be another slice's here.
+  const { rows } = await setup.query<{ number: number }>(
+    `INSERT INTO banyan.slice AS s (name, number) VALUES ($1, $2)
+     ON CONFLICT (name) DO UPDATE SET number = s.number RETURNING number`,
+    [wanted.slice, wanted.number],
   )
+  const spec = { ...wanted, number: rows[0]!.number }
+  const n = spec.number
   await setup.query(
     'INSERT INTO banyan.relation (slice, relation) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING',
     [spec.slice, spec.relations],

@@ -2,11 +2,11 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
-import { PROTOCOL_STATES } from '../model/errors-protocol.ts'
+import { PROTOCOL_ERRORS, PROTOCOL_STATES } from '../model/errors-protocol.ts'
 import { type Lsn, parseLsn, type System } from '../model/position.ts'
 
 export type Verdict = 'PROMOTED' | 'ABORTED'
-export type EvidenceKind = 'REACHED' | 'COMPARED' | 'PREPARED'
+export type EvidenceKind = 'REACHED' | 'COMPARED' | 'PREPARED' | 'ABANDONED' | 'COPIED'
 
 export interface FenceRow {
   readonly epoch: number
@@ -45,6 +45,7 @@ export async function readGate(
     `SELECT json_build_object(
       'word', (SELECT last_value::text FROM banyan.gate_${number}),
       'refused', (SELECT CASE WHEN is_called THEN last_value + 1 ELSE 0 END FROM banyan.refused_${number}),
+      'progress', (SELECT coalesce(max(epoch), 0) FROM banyan.progress WHERE split_part(stream, ':', 2) = $1),
       'fences', (SELECT coalesce(json_agg(json_build_object('epoch', epoch, 'id', id,
         'deadlineMs', extract(epoch from deadline) * 1000) ORDER BY epoch), '[]') FROM banyan.fence WHERE slice = $1),
       'evidence', (SELECT coalesce(json_agg(json_build_object('epoch', epoch, 'kind', kind, 'position', position)
@@ -56,6 +57,7 @@ export async function readGate(
   const state = JSON.parse(rows[0]!.state) as {
     word: string
     refused: number
+    progress: number
     fences: FenceRow[]
     evidence: { epoch: number; kind: EvidenceKind; position: string | null }[]
     decisions: { epoch: number; verdict: Verdict }[]
@@ -68,7 +70,7 @@ export async function readGate(
     word,
     open: word % 2n === 1n,
     epoch,
-    highestEpoch: Math.max(epoch, ...rowsOfEpochs.map(row => row.epoch)),
+    highestEpoch: Math.max(epoch, state.progress, ...rowsOfEpochs.map(row => row.epoch)),
     fences: state.fences,
     evidence: state.evidence.map(row => ({
       ...row,
@@ -205,16 +207,63 @@ export async function fingerprintDifference(
   return rows[0]!.what
 }
 
-/** Sessions with an open transaction that has written to the slice's tables; looks without queueing for any lock. */
+/** Which server this is, where that isn't what the slice has on record (a restore, a failover, a copy); null where it is. */
+export async function databaseChange(
+  client: pg.ClientBase,
+  slice: string,
+): Promise<{ readonly was: string; readonly is: string } | null> {
+  const rows = await ask<{ was: string; is: string }>(
+    client,
+    `SELECT f.state AS was, s.identifier || ' timeline ' || s.timeline AS is
+     FROM banyan.fingerprint f, banyan.this_system() s
+     WHERE f.slice = $1 AND f.object = 'database' AND f.state <> s.identifier || ' timeline ' || s.timeline`,
+    [slice],
+  )
+  return rows[0] ?? null
+}
+
+/** Throws SYSTEM_CHANGED: nothing opens by itself in a database that isn't the one on record. */
+export async function mustBeOnRecord(client: pg.ClientBase, slice: string): Promise<void> {
+  const change = await databaseChange(client, slice)
+  if (!change) return
+  const said = `on record is system ${change.was}, this is system ${change.is}`
+  throw new BanyanError(PROTOCOL_ERRORS.SYSTEM_CHANGED, [said])
+}
+
+/**
+ * In legacy, on a person's word after a restore or failover: ends an epoch whose fence was taken with another server. The
+ * new server must be accepted before. Throws SYSTEM_CHANGED. Returns what is decided, which may be PROMOTED.
+ */
+export async function abortAfterRestore(
+  legacy: pg.ClientBase,
+  slice: string,
+  epoch: number,
+): Promise<Verdict> {
+  const rows = await ask<{ verdict: Verdict }>(
+    legacy,
+    'SELECT banyan.abort_after_restore($1, $2) AS verdict',
+    [slice, epoch],
+  )
+  return rows[0]!.verdict
+}
+
+/**
+ * Sessions with an open transaction that has written to the slice's tables, open for at least so many ms; looks without
+ * queueing for any lock.
+ */
 export async function writersOf(
   client: pg.ClientBase,
   slice: string,
   applyRole: string,
+  openForMs = 0,
 ): Promise<string[]> {
-  const rows = await ask<{ about: string }>(client, 'SELECT about FROM banyan.writers_of($1, $2)', [
-    slice,
-    applyRole,
-  ])
+  // A prepared transaction has no session, and is never young.
+  const rows = await ask<{ about: string }>(
+    client,
+    `SELECT w.about FROM banyan.writers_of($1, $2) w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+     WHERE w.pid IS NULL OR $3 = 0 OR a.xact_start < pg_catalog.clock_timestamp() - $3 * interval '1 ms'`,
+    [slice, applyRole, openForMs],
+  )
   return rows.map(row => row.about)
 }
 

@@ -4,6 +4,7 @@ import { BanyanError, must } from '../model/errors.ts'
 import { POSTGRES_ERRORS as RULES } from '../model/errors-postgres.ts'
 import type { System } from '../model/position.ts'
 import { placeOf } from './explain.ts'
+import { quote } from './sql.ts'
 
 export interface ServerFacts {
   /** '18.4' */
@@ -83,17 +84,29 @@ export function captureBlockers(facts: ServerFacts, where: string, needs: Needs)
     blockers.push(new BanyanError(RULES.WAL_LEVEL, [place, facts.walLevel]))
   }
   if (usedSlots + needs.slots > maxReplicationSlots) {
-    const details = [place, usedSlots, maxReplicationSlots, needs.slots]
+    const enough = usedSlots + needs.slots
+    const details = [place, usedSlots, maxReplicationSlots, needs.slots, enough]
     blockers.push(new BanyanError(RULES.SLOTS_EXHAUSTED, details))
   }
   if (usedSenders + needs.senders > maxWalSenders) {
-    const details = [place, usedSenders, maxWalSenders, needs.senders]
+    const enough = usedSenders + needs.senders
+    const details = [place, usedSenders, maxWalSenders, needs.senders, enough]
     blockers.push(new BanyanError(RULES.SENDERS_EXHAUSTED, details))
   }
   if (!facts.role.replication && !facts.role.superuser) {
     blockers.push(new BanyanError(RULES.ROLE_NOT_REPLICATION, [facts.role.name]))
   }
   return blockers
+}
+
+/** ROLE_REPLICA_DENIED where the role that looked can't apply; else null. */
+export function replicaBlocker({ role, version, versionNumber }: ServerFacts): BanyanError | null {
+  if (role.setReplica) return null
+  const grant =
+    versionNumber >= 150_000
+      ? `GRANT SET ON PARAMETER session_replication_role TO ${quote(role.name)}`
+      : `ALTER ROLE ${quote(role.name)} SUPERUSER (PostgreSQL 14 knows no lesser way), or upgrade to 15`
+  return new BanyanError(RULES.ROLE_REPLICA_DENIED, [role.name, version, grant])
 }
 
 /** NOT_DURABLE where a crash of the server may lose what it acknowledged; else null. */

@@ -1,9 +1,11 @@
 /** Ends an epoch, whatever became of whoever began it: undo, recovery, standby and worker all call this one function. */
 import type pg from 'pg'
+import { closeOlder, finishAbandon } from './abandon.ts'
 import {
   copyDecision,
   decide,
   type GateState,
+  mustBeOnRecord,
   prepare,
   type Preparation,
   readDecision,
@@ -40,6 +42,8 @@ export async function settle(what: Settlement, epoch: number): Promise<Settled> 
   if (verdict === 'PROMOTED') return { verdict, complete: await promote(what, epoch) }
   await reopen(legacy, slice, epoch)
   if (!service) return { verdict, complete: false }
+  // A service that was given up meanwhile is closed; `reopen` then finds a newer word.
+  await closeOlder({ slice, legacy, service })
   await copyDecision(service, slice, epoch, verdict)
   await reopen(service, slice, epoch)
   return { verdict, complete: true }
@@ -48,14 +52,20 @@ export async function settle(what: Settlement, epoch: number): Promise<Settled> 
 /** After PROMOTED: prepare if that is missing, copy the decision, open the new owner. Forward only. */
 export async function promote(what: Settlement, epoch: number): Promise<boolean> {
   const { slice, legacy, service } = what
-  const newOwner = (await fencedIn(legacy, slice, epoch)) ? 'service' : 'legacy'
+  const here = await readGate(legacy, slice)
+  if (here?.evidence.some(row => row.epoch === epoch && row.kind === 'ABANDONED')) {
+    return finishAbandon(what, epoch)
+  }
+  const newOwner = here?.fences.some(row => row.epoch === epoch) ? 'service' : 'legacy'
   if (newOwner === 'service') {
     if (!service) return false
+    await mustBeOnRecord(service, slice)
     await prepareOnce(what, service, epoch, newOwner)
     await copyDecision(service, slice, epoch, 'PROMOTED')
     await setGate(service, slice, epoch)
     return true
   }
+  await mustBeOnRecord(legacy, slice)
   await prepareOnce(what, legacy, epoch, newOwner)
   await setGate(legacy, slice, epoch)
   if (service) await copyDecision(service, slice, epoch, 'PROMOTED')
@@ -90,7 +100,9 @@ export async function clockOf(client: pg.ClientBase): Promise<number> {
 
 async function reopen(client: pg.ClientBase, slice: string, epoch: number): Promise<void> {
   const gate = await readGate(client, slice)
-  if (gate && gate.word === BigInt(2 * epoch)) await setGate(client, slice, epoch)
+  if (gate?.word !== BigInt(2 * epoch)) return
+  await mustBeOnRecord(client, slice)
+  await setGate(client, slice, epoch)
 }
 
 async function prepareOnce(
@@ -102,11 +114,6 @@ async function prepareOnce(
   const gate = await readGate(client, what.slice)
   const done = gate?.evidence.some(row => row.epoch === epoch && row.kind === 'PREPARED')
   if (!done) await prepare(client, await what.preparation(epoch, newOwner))
-}
-
-async function fencedIn(client: pg.ClientBase, slice: string, epoch: number): Promise<boolean> {
-  const gate = await readGate(client, slice)
-  return gate?.fences.some(row => row.epoch === epoch) ?? false
 }
 
 async function diedFence(client: pg.ClientBase, slice: string, epoch: number): Promise<boolean> {

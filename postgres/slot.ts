@@ -229,6 +229,6 @@ async function explainRefusal(
     return new BanyanError(POSTGRES_ERRORS.WAL_LEVEL, [placeOf(url), level], { cause: error })
   }
   if (state === '55000') return sourceError(error, url)
-  const details = [placeOf(url), used, max, '1']
+  const details = [placeOf(url), used, max, 1, Number(used) + 1]
   return new BanyanError(POSTGRES_ERRORS.SLOTS_EXHAUSTED, details, { cause: error })
 }

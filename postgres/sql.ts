@@ -15,6 +15,12 @@ export function quoteRelation(relation: string): string {
     : `${quote(relation.slice(0, dot))}.${quote(relation.slice(dot + 1))}`
 }
 
+/** Statements in PL/pgSQL; whatever names stand in them, none ends the block. */
+export function doBlock(body: string): string {
+  const text = `BEGIN ${body} END`
+  return text.includes('$banyan') ? `DO ${literal(text)};` : `DO $banyan$ ${text}; $banyan$;`
+}
+
 export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }

@@ -76,11 +76,20 @@ export function createWhoami(deps: {
 function claimsOf(status: number, body: string): Claims | null {
   if (status === 401 || status === 403 || status === 404) return null
   if (status !== 200) throw new BanyanError(ROUTER_ERRORS.IDENTITY_UNAVAILABLE)
-  const said = JSON.parse(body) as { sub?: unknown; role?: unknown } | null
+  const said = parsed(body) as { sub?: unknown; role?: unknown } | null
   // A numeric id is an id all the same; anything else isn't an identity.
   const sub = typeof said?.sub === 'number' ? String(said.sub) : said?.sub
   if (typeof sub !== 'string' || sub === '') {
     throw new BanyanError(ROUTER_ERRORS.IDENTITY_UNAVAILABLE)
   }
   return typeof said?.role === 'string' ? { sub, role: said.role } : { sub }
+}
+
+/** Node's own error would quote the body. */
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    throw new BanyanError(ROUTER_ERRORS.IDENTITY_UNAVAILABLE)
+  }
 }

@@ -4,6 +4,7 @@ import { type FlipError, type FlipRow, readFlips } from '../control/store/flips.
 import { append } from '../control/store/journal.ts'
 import { readSlices, setOverride, type SliceFact } from '../control/store/slices.ts'
 import { transact } from '../control/store/store.ts'
+import { readWayBack } from '../control/way-back.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Stage, STAGE_NAMES } from '../model/stage.ts'
@@ -13,7 +14,8 @@ import { commandLine, type Context, type ExitCode, problemText, jsonText } from 
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { stageOf } from './flip.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
-import { awaitFlip, stageInFile, stoppedWaiting, withController } from './move.ts'
+import { liveLine } from './live.ts'
+import { awaitFlip, stageInFile, stoppedWaiting, type Waiting, withController } from './move.ts'
 
 /** A brake that nobody has acted on for so long is said to stand, and not to be obeyed yet. */
 const SILENT_MS = 10_000
@@ -36,13 +38,17 @@ export async function runBack(
       const detail = { from: fact.stage, to, reason }
       await append(client, { actor: context.actor, slice: name, kind: 'brake on', detail })
     })
-    const { flips, error } = await withController(opened, context, waiting =>
+    const gone = await withController(opened, context, waiting =>
       goBack(opened, waiting, { name, to, seen }),
     )
+    const left = gone.error?.code === CONTROL_ERRORS.FLIP_LEFT.code
+    const { flips, error } = left ? await lookAgain(opened, gone, { name, to, seen }) : gone
     const patch = await stageInFile(context.config, slice, to, undefined)
     if (context.json) {
       const said = { slice: name, from: fact.stage, to, done: error === null, error, flips }
-      context.write(jsonText({ ...said, diff: patch.diff }))
+      const lossy = error?.blockers?.some(each => each.code === 'WOULD_LOSE') ?? false
+      const loses = lossy ? (await readWayBack(opened, slice)).loses : undefined
+      context.write(jsonText({ ...said, ...(loses && { loses }), diff: patch.diff }))
       return error?.exit ?? 0
     }
     let here: Pick<SliceFact, 'stage' | 'percent'> = fact
@@ -85,11 +91,12 @@ interface Gone {
  */
 async function goBack(
   opened: Opened,
-  context: Context,
+  context: Waiting,
   { name, to, seen }: { readonly name: string; readonly to: Stage; readonly seen: number },
 ): Promise<Gone> {
   const { store, ear } = opened
   const flips: FlipRow[] = []
+  const line = liveLine(context)
   let actedAt = performance.now()
   for (;;) {
     const heard = ear.heard(['flip', 'slice'], 100, context.signal)
@@ -98,7 +105,7 @@ async function goBack(
       each => each.id > after,
     )
     if (next) {
-      const flip = await awaitFlip(opened, context, next.id).catch(coded)
+      const flip = await awaitFlip(opened, context, next.id, line).catch(coded)
       if (!('outcome' in flip)) return { flips, error: flip }
       flips.push(flip)
       actedAt = performance.now()
@@ -111,10 +118,25 @@ async function goBack(
       name,
     )
     if (fact.stage === to && !next) return { flips, error: null }
-    if (context.signal.aborted) return { flips, error: coded(stoppedWaiting(context, name)) }
+    if (context.signal.aborted) {
+      const text = 'nobody has taken the brake up yet'
+      return { flips, error: coded(stoppedWaiting(context, name, text)) }
+    }
     if (performance.now() - actedAt > SILENT_MS) return { flips, error: silent(name) }
     if (!next) await heard
   }
+}
+
+/** A controller of our own has ended what it had begun, after a person stopped waiting for it. */
+async function lookAgain(
+  { store }: Opened,
+  { error }: Gone,
+  { name, to, seen }: { readonly name: string; readonly to: Stage; readonly seen: number },
+): Promise<Gone> {
+  const all = await readFlips(store, { slice: name, limit: 20 })
+  const flips = all.filter(each => each.id > seen && each.endedAtMs !== null).reverse()
+  const fact = (await readSlices(store.pool)).find(each => each.name === name)
+  return { flips, error: fact?.stage === to ? null : error }
 }
 
 function silent(name: string): FlipError {

@@ -8,22 +8,26 @@ import { contextOf, fail, type Context, type ExitCode } from './context.ts'
 import { DEMO_CONFIG } from './folders.ts'
 
 interface Globals {
+  /** A project is about to be made: what was started here before is another one. */
+  readonly fresh?: boolean
   readonly config?: string
   readonly json?: boolean
 }
+
+const PROJECT = 'banyan.yaml'
 
 type Run = (context: Context) => Promise<ExitCode>
 
 const HELP = `Move a monolith to services, one slice at a time.
 banyan <command> [--json] [--config banyan.yaml]
 
-Learn  explain <METHOD> <path>
-Check  lint  doctor <slice>  plan <slice> [stage]  verify <slice>
-Move   flip <slice> [stage]  back <slice> [stage]  release <slice>
+Learn  init  explain <METHOD> <path>
+Check  lint  doctor [slice]  plan <slice>  rehearse <slice>  verify <slice>
+Move   flip <slice> [stage]  back <slice>  pause  release  approve <plan>
 Look   status [-w]  why <slice>  journal [slice]
-Run    up  run router|sync|control  migrate  demo
+Run    up  run router|sync|control  demo  migrate  uninstall
 
-Start: banyan demo (no monolith needed), or banyan up beside your banyan.yaml
+Start: banyan demo (no monolith needed) or banyan init
 Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed
        5 a person must decide
 More:  banyan <command> --help
@@ -50,7 +54,7 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
   let exit: ExitCode = 0
   const program = commands(async (globals, run) => {
     const context = contextOf({
-      config: globals.config ?? defaultConfig(),
+      config: globals.config ?? (globals.fresh ? PROJECT : defaultConfig()),
       json: globals.json ?? false,
       signal: stop.signal,
       self: selfOf(globals.config),
@@ -69,8 +73,7 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
 
 /** The files in this folder, else those of the demo that was started here. */
 function defaultConfig(): string {
-  if (!existsSync('banyan.yaml') && existsSync(DEMO_CONFIG)) return DEMO_CONFIG
-  return 'banyan.yaml'
+  return !existsSync(PROJECT) && existsSync(DEMO_CONFIG) ? DEMO_CONFIG : PROJECT
 }
 
 function selfOf(config: string | undefined): string {
@@ -101,16 +104,31 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
     async (...args: unknown[]) => {
       const self = args.at(-1) as Command
       const rest = args.slice(0, -1) as A
-      await start({ ...program.opts<Globals>(), ...self.opts<Globals>() }, context =>
+      const fresh = self.name() === 'init'
+      await start({ ...program.opts<Globals>(), ...self.opts<Globals>(), fresh }, context =>
         run(context, ...rest),
       )
     }
   program.option('--config <file>').option('--json')
 
+  command('init', 'look at your monolith and its database, reading only, and write the first files')
+    .requiredOption('--url <url>', 'where the monolith answers: http://his:8080')
+    .option('--database <reference>', 'where the URL of its database is: env:HIS_URL or file:PATH')
+    .option(
+      '--service <name=url...>',
+      'a service; its database is looked for in <NAME>_DATABASE_URL',
+    )
+    .option('--force', 'write over what is there; secrets keep their passwords')
+    .action(
+      act(async (context, options: InitOptions) =>
+        (await import('./init.ts')).runInit(context, options),
+      ),
+    )
+
   command('lint', 'check banyan.yaml and slices/*.yaml; needs no database').action(
     act(async context => (await import('./lint.ts')).runLint(context)),
   )
-  command('plan', 'what a flip would do now, and what stands in its way; changes nothing')
+  command('plan', 'what a flip would do now, and what stands in its way; moves nothing')
     .argument('<slice>')
     .argument('[stage]', 'default: the next one')
     .action(
@@ -132,12 +150,41 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
     .argument('<slice>')
     .argument('[stage]', 'default: the stage before')
     .option('--reason <text>', 'for the journal')
+    .option('--abandon', 'without what its service has stored and legacy has not: asks twice')
+    .option('--yes-lose-writes <slice>', 'the second answer, where nobody is there to be asked')
+    .option('--proof <text>', 'how you know that its database can not come back writable')
     .action(
-      act(async (context, slice: string, stage: string | undefined, options: FlipOptions) =>
-        (await import('./back.ts')).runBack(context, slice, stage, options),
+      act(async (context, slice: string, stage: string | undefined, options: BackOptions) =>
+        options.abandon
+          ? (await import('./back-abandon.ts')).runAbandon(context, slice, stage, options)
+          : (await import('./back.ts')).runBack(context, slice, stage, options),
       ),
     )
-  command('release', 'take the brake off: the slice follows its file again')
+  command('pause', 'keep a slice where it stands: no flip of it begins, until it is released')
+    .argument('<slice>')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, slice: string, options: FlipOptions) =>
+        (await import('./pause.ts')).runPause(context, slice, options),
+      ),
+    )
+  command('approve', 'say yes to a plan, by the hash that plan or status shows')
+    .argument('<plan>')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, plan: string, options: FlipOptions) =>
+        (await import('./approve.ts')).runApprove(context, plan, options),
+      ),
+    )
+  command('rehearse', 'the pause of the next flip that moves the owner, for real; nothing moves')
+    .argument('<slice>')
+    .option('--reason <text>', 'for the journal')
+    .action(
+      act(async (context, slice: string, options: FlipOptions) =>
+        (await import('./rehearse.ts')).runRehearse(context, slice, options),
+      ),
+    )
+  command('release', 'take the brake off, or end a pause: the slice follows its file again')
     .argument('<slice>')
     .action(
       act(async (context, slice: string) =>
@@ -151,12 +198,19 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
         (await import('./verify.ts')).runVerify(context, slice),
       ),
     )
-  command('doctor', 'look at both databases of a slice: what keeps it from moving, what changed')
-    .argument('<slice>')
+  command(
+    'doctor',
+    'look at databases, roles and tables: what keeps a slice from moving, what changed',
+  )
+    .argument('[slice]', 'default: all of them, and every database')
     .option('--accept', 'take what is there now as right: writes round the gate, changed tables')
+    .option(
+      '--rebuild-control',
+      'make a lost control database again from legacy and services; for all slices',
+    )
     .action(
-      act(async (context, slice: string, options: { accept?: boolean }) =>
-        (await import('./doctor.ts')).runDoctor(context, slice, options.accept ?? false),
+      act(async (context, slice: string | undefined, options: DoctorOptions) =>
+        (await import('./doctor.ts')).runDoctor(context, slice, options),
       ),
     )
   command('status', 'where every slice stands (want → is), its streams, and what needs you')
@@ -189,13 +243,22 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
         (await import('./journal.ts')).runJournal(context, slice, options.lines),
       ),
     )
-  command('migrate', 'bring the schema `banyan` up to date in all databases, or take it out')
+  command('migrate', 'bring the schema `banyan` up to date in all databases')
     .option('--check', 'only say what is missing; exit 3 if anything is')
     .option('--roles <database>', 'print the SQL that makes the three roles: legacy or a service')
-    .option('--uninstall', 'take all of it out again; only when every slice is at legacy')
     .action(
       act(async (context, options: MigrateOptions) =>
         (await import('./migrate.ts')).runMigrate(context, options),
+      ),
+    )
+  command(
+    'uninstall',
+    'take all of it out of legacy and the services; every slice must be at legacy',
+  )
+    .option('--with-control', 'and out of the control database, journal and all; no part may run')
+    .action(
+      act(async (context, options: UninstallOptions) =>
+        (await import('./uninstall.ts')).runUninstall(context, options),
       ),
     )
   command(
@@ -232,14 +295,31 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
   return program
 }
 
+export interface InitOptions {
+  readonly url: string
+  readonly database?: string
+  readonly service?: readonly string[]
+  readonly force?: boolean
+}
 export interface FlipOptions {
   readonly percent?: string
   readonly reason?: string
 }
+export interface DoctorOptions {
+  readonly accept?: boolean
+  readonly rebuildControl?: boolean
+}
+export interface BackOptions extends FlipOptions {
+  readonly abandon?: boolean
+  readonly yesLoseWrites?: string
+  readonly proof?: string
+}
+export interface UninstallOptions {
+  readonly withControl?: boolean
+}
 export interface MigrateOptions {
   readonly check?: boolean
   readonly roles?: string
-  readonly uninstall?: boolean
 }
 export interface DemoOptions {
   readonly once?: boolean

@@ -1,5 +1,6 @@
 /** What stands in the way of a flip at this moment, asked as the flip itself would ask; a database that is away is an answer too. */
 import type { Blocker } from '../control/checks.ts'
+import type { Asker } from '../control/approval.ts'
 import { Databases } from '../control/databases.ts'
 import { decideFlip } from '../control/flip.ts'
 import { gatherFacts } from '../control/gather.ts'
@@ -7,6 +8,7 @@ import type { SliceFacts } from '../control/facts.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams } from '../control/store/streams.ts'
+import { readWayBack, type WayBack } from '../control/way-back.ts'
 import { BanyanError } from '../model/errors.ts'
 import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import type { Slice } from '../model/project.ts'
@@ -18,6 +20,8 @@ export interface Asked {
   readonly store: Store
   readonly wiring: Wiring
   readonly databases: Databases
+  /** Whose flip it would be; absent: it isn't asked who must approve it. */
+  readonly asker?: Asker | undefined
 }
 
 export interface Checked {
@@ -27,6 +31,8 @@ export interface Checked {
   readonly blockers: readonly Blocker[]
   /** Why not everything is known. */
   readonly missing: Blocker | null
+  /** Of a slice that its service owns, on its way home. */
+  readonly wayBack: WayBack | null
 }
 
 /** One session per database for all slices: looking must not take connections that the monolith needs. */
@@ -54,7 +60,7 @@ export async function checkFlip(
     try {
       return checked(to, await within(limitMs, factsWithoutDatabases(asked, slice, to)), missing)
     } catch {
-      return { to, state: 'unknown', blockers: [], missing }
+      return { to, state: 'unknown', blockers: [], missing, wayBack: null }
     }
   }
 }
@@ -63,20 +69,24 @@ function checked(to: Stage, facts: SliceFacts, missing: Blocker | null): Checked
   const verdict = decideFlip(facts, to)
   const blockers = verdict.go ? [] : verdict.blockers
   const state = missing ? 'unknown' : verdict.go ? 'go' : 'blocked'
-  return { to, state, blockers, missing }
+  return { to, state, blockers, missing, wayBack: facts.wayBack?.fact ?? null }
 }
 
 /** As much as the control database and the service itself know. */
-async function factsWithoutDatabases(
-  { store, wiring, databases }: Asked,
-  slice: Slice,
-  to: Stage,
-): Promise<SliceFacts> {
+async function factsWithoutDatabases(asked: Asked, slice: Slice, to: Stage): Promise<SliceFacts> {
+  const { store, wiring } = asked
   const ownsTables = Object.keys(slice.tables).length > 0
-  const facts = await gatherFacts({ store, wiring, databases }, { ...slice, tables: {} }, to)
+  const facts = await gatherFacts(asked, { ...slice, tables: {} }, to)
   const moving = ownsTables && STAGES[facts.stage].stream !== 'off'
   const streams = streamsOf(slice, await readStreams(store), wiring.project.banyan.services)
-  return { ...facts, ownsTables, streams: moving ? streams : [] }
+  const home = STAGES[facts.stage].owner === 'service' && STAGES[to].owner === 'legacy'
+  const fact = moving && home ? await readWayBack({ store, wiring }, slice) : undefined
+  return {
+    ...facts,
+    ownsTables,
+    streams: moving ? streams : [],
+    wayBack: fact ? { service: slice.service, fact } : null,
+  }
 }
 
 async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {

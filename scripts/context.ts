@@ -1,5 +1,6 @@
 /** What every command is given, how it ends, and how it says that something went wrong. */
 import { hostname, userInfo } from 'node:os'
+import { createInterface } from 'node:readline/promises'
 import { type Diagnostic, renderDiagnostics } from '../model/diagnostic.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
@@ -23,6 +24,8 @@ export interface Context {
   /** Aborts when the person has had enough (Ctrl-C). */
   readonly signal: AbortSignal
   readonly write: (text: string) => void
+  /** Asks the person; only there is one: both ends are a terminal. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined
   /** How this command was called, for the next one that is proposed: `npx banyan` or `banyan`, with --config where given. */
   readonly self: string
 }
@@ -33,7 +36,7 @@ export function contextOf(options: {
   readonly signal: AbortSignal
   readonly self: string
 }): Context {
-  const { stdout, env } = process
+  const { stdin, stdout, env } = process
   return {
     ...options,
     // A pipe has no isTTY at all; undefined would leave it to the library, which paints wherever CI is set.
@@ -41,6 +44,18 @@ export function contextOf(options: {
     columns: stdout.columns ?? 80,
     actor: env['BANYAN_ACTOR'] || `${userName()}@${hostname()}`,
     write: text => void stdout.write(text),
+    ...(stdin.isTTY && stdout.isTTY && !options.json && { ask: askOn(options.signal) }),
+  }
+}
+
+function askOn(signal: AbortSignal): (question: string) => Promise<string> {
+  return async question => {
+    const line = createInterface({ input: process.stdin, output: process.stdout })
+    try {
+      return (await line.question(question, { signal })).trim()
+    } finally {
+      line.close()
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 /** The control database, wherever it is: an embedded cluster in the project's folder, or the one that banyan.yaml names. */
+import { createHmac } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { controlMigrations } from '../migrations/control/control.ts'
 import { migrateUp } from '../migrations/runner.ts'
@@ -6,10 +7,12 @@ import { pause } from '../model/pause.ts'
 import type { Project } from '../model/project.ts'
 import { connect } from '../postgres/connection.ts'
 import { type Cluster, startCluster } from '../postgres/embedded.ts'
+import { roleSql } from '../postgres/roles.ts'
 import { foldersOf } from './folders.ts'
 import { openWiring } from './wiring.ts'
 
 const DATABASE = 'banyan'
+const ROLE = 'banyan'
 const LOOKS = 3
 const LOOK_MS = 500
 
@@ -39,8 +42,7 @@ export async function openControlDatabase(
     ...((await atWork(folders.controlUrl)) && { waitMs: 0 }),
   })
   try {
-    await createDatabase(cluster.url('postgres'), DATABASE)
-    const url = cluster.url(DATABASE)
+    const url = await ownDatabase(cluster)
     await migrateUp(url, controlMigrations())
     await writeFile(folders.controlUrl, `${url}\n`, { mode: 0o600 })
     return {
@@ -55,6 +57,25 @@ export async function openControlDatabase(
     await cluster.stop()
     throw error
   }
+}
+
+/** Owned by a role that owns nothing else: all that Banyan's parts log in as. Its password follows from the cluster's. */
+async function ownDatabase(cluster: Cluster): Promise<string> {
+  const superuser = cluster.url('postgres')
+  const secret = decodeURIComponent(new URL(superuser).password)
+  const password = createHmac('sha256', secret).update(ROLE).digest('hex')
+  const client = await connect({ url: superuser, applicationName: 'banyan setup' })
+  try {
+    for (const statement of roleSql({ name: ROLE, password }, 'NOREPLICATION NOBYPASSRLS')) {
+      await client.query(statement)
+    }
+  } finally {
+    await client.end()
+  }
+  await createDatabase(superuser, DATABASE, ROLE)
+  const url = new URL(cluster.url(DATABASE, ROLE))
+  url.password = password
+  return url.href
 }
 
 /** One that is stopping takes no more sessions: whoever still does after a moment is at work, and not waited for. */

@@ -1,5 +1,7 @@
 /** The control database as commands use it: opened, looked at, closed. It works while controller and routers are dead. */
 import { wantedOf } from '../control/reconcile.ts'
+import { HOLDER_SILENT_MS } from '../control/silent.ts'
+import { mustNotBeEmpty } from '../control/remembered.ts'
 import { Ear, type Store } from '../control/store/store.ts'
 import { readSlices, wantSlices, type SliceFact } from '../control/store/slices.ts'
 import { controlMigrations } from '../migrations/control/control.ts'
@@ -22,7 +24,9 @@ export interface Opened {
 
 /** A store and an ear of this process. Connects when first used. */
 export function openStore(url: string): { store: Store; ear: Ear } & AsyncDisposable {
-  const store = { url, pool: pool({ url, applicationName: 'banyan', max: 8 }) }
+  // Whoever stands still in a transaction would keep its successor waiting.
+  const timeouts = { idleInTransactionMs: HOLDER_SILENT_MS }
+  const store = { url, pool: pool({ url, applicationName: 'banyan', max: 8, timeouts }) }
   const ear = new Ear(url)
   return {
     store,
@@ -35,7 +39,8 @@ export function openStore(url: string): { store: Store; ear: Ear } & AsyncDispos
 }
 
 /**
- * Opens the project and its control database for one command. Throws what `openWiring` throws, CONTROL_AWAY, CONTROL_OLD.
+ * Opens the project and its control database for one command. Throws what `openWiring` throws, CONTROL_AWAY, CONTROL_OLD,
+ * CONTROL_LOST.
  */
 export async function withControl<T>(
   context: Context,
@@ -45,6 +50,7 @@ export async function withControl<T>(
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
+  await mustNotBeEmpty(store, wiring)
   return await work({ wiring, store, ear })
 }
 

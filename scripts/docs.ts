@@ -2,6 +2,7 @@
 import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BanyanFile } from '../model/banyan-file.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { APPLY_ERRORS } from '../model/errors-apply.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
@@ -26,6 +27,7 @@ export const ERROR_AREAS: readonly ErrorArea[] = [
   { name: 'apply', title: 'Applying changes', rules: APPLY_ERRORS },
   { name: 'protocol', title: 'Gates, fences and decisions', rules: PROTOCOL_ERRORS },
   { name: 'control', title: 'Flips', rules: CONTROL_ERRORS },
+  { name: 'abandon', title: 'A way back that is not whole', rules: ABANDON_ERRORS },
 ]
 
 export interface GeneratedFile {

@@ -77,6 +77,19 @@ export function problem({ code, message, hint }: Problem | BanyanError): Problem
   return { code, message, hint }
 }
 
+export interface Counts {
+  readonly ok: number
+  /** Problems, each once. */
+  readonly bad: number
+  readonly unknown: number
+}
+
+export function countsOf(checks: readonly Check[]): Counts {
+  const inState = (state: Check['state']): number =>
+    checks.filter(each => each.state === state).length
+  return { ok: inState('ok'), bad: problemsOf(checks).length, unknown: inState('unknown') }
+}
+
 /** Each problem once: a server that is down says so to all of its roles. */
 export function problemsOf(checks: readonly Check[]): Problem[] {
   const all = checks.flatMap(each => each.problems)

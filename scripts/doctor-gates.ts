@@ -1,6 +1,7 @@
 /** The gates of a slice as `banyan doctor` sees them: whether they stand, what changed under them, and who is open. */
 import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { PROTOCOL_ERRORS } from '../model/errors-protocol.ts'
 import { type Side, type Stage, STAGES } from '../model/stage.ts'
@@ -126,6 +127,10 @@ function changedProblems(slice: string, name: string, gate: GateSeen) {
     const text = changedText(changed)
     if (remedy !== undefined) {
       return problem(new BanyanError(CONTROL_ERRORS.GATE_MISSING, [name, text, remedy]))
+    }
+    if (changed.object === 'database') {
+      const details = [name, changed.was ?? '?', changed.now ?? '?', slice]
+      return problem(new BanyanError(ABANDON_ERRORS.DATABASE_CHANGED, details))
     }
     const { code } = PROTOCOL_ERRORS.FINGERPRINT
     const hint = `nobody but you can say whether that was right; if it was: banyan doctor ${slice} --accept`

@@ -1,6 +1,8 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
 import { ready, unansweredIn } from '../control/gather.ts'
+import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
+import { type AbandonedFact, readAbandoned } from '../control/store/abandoned.ts'
 import { type ListedRogue, readCensus, readRogue } from '../control/store/findings.ts'
 import { readFlips } from '../control/store/flips.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
@@ -8,11 +10,14 @@ import type { Store } from '../control/store/store.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
 import { place } from '../model/diagnostic.ts'
 import { BanyanError, must } from '../model/errors.ts'
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
 import { SYNC_ERRORS } from '../model/errors-sync.ts'
 import type { Project, Slice } from '../model/project.ts'
 import { type Side, type Stage, STAGES } from '../model/stage.ts'
 import { COPIES, parseStream, slotOf } from '../model/stream.ts'
 import { qualified } from '../model/wiring.ts'
+import { clockText } from './amounts.ts'
+import { lookAtControl } from './doctor-control.ts'
 import { columnPairs } from './doctor-pairs.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { type Context, FilesInvalid, type Problem } from './context.ts'
@@ -22,7 +27,7 @@ import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
 import { openControlUrl, type openProject, openUrls } from './wiring.ts'
 
-type Loaded = Awaited<ReturnType<typeof openProject>>
+export type Loaded = Awaited<ReturnType<typeof openProject>>
 type Opened = { defer(close: () => unknown): void }
 
 export interface Examined {
@@ -33,6 +38,7 @@ export interface Examined {
   readonly checks: readonly Check[]
   readonly gates: Readonly<Record<Side, GateSeen | undefined>>
   readonly rogue: readonly ListedRogue[]
+  readonly abandoned: AbandonedFact | undefined
   readonly store: Store | undefined
   /** Why there is no store. */
   readonly controlError: BanyanError | undefined
@@ -45,6 +51,7 @@ interface Control {
   readonly facts: readonly SliceFact[]
   readonly streams: readonly StreamRow[]
   readonly rogue: readonly ListedRogue[]
+  readonly abandoned: AbandonedFact | undefined
   readonly sideWrites: ReadonlyMap<string, number>
   readonly flipping: boolean
 }
@@ -71,6 +78,7 @@ export async function examine(
   const answer = await ready(must(loaded.project.banyan.services[slice.service], slice.service).url)
   const checks = [
     check('control', 'answers', controlError ? problemsOfError(controlError) : []),
+    ...(control ? await lookAtControl(control.store) : []),
     ...[legacy, service].flatMap(each => each?.checks ?? []),
     ...(ownsTables ? pairChecks(slice, loaded.project, seen) : []),
     ...gates.legacy.checks,
@@ -79,6 +87,7 @@ export async function examine(
     ...(control ? await slotChecks(control, loaded.project, slice, seen) : []),
     ...(ownsTables ? await crossingChecks(loaded, slice, seen.legacy, control) : []),
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
+    check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
     check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer.why)]),
   ]
   return {
@@ -88,6 +97,7 @@ export async function examine(
     checks: checks.map(each => named(each, slice.name)),
     gates: standing,
     rogue: control?.rogue ?? [],
+    abandoned: control?.abandoned,
     store: control?.store,
     controlError,
     sides: seen,
@@ -115,6 +125,8 @@ async function askControlFor(
     const control = openStore(url)
     opened.defer(() => control[Symbol.asyncDispose]())
     const { store } = control
+    const legacyUrls = await openUrls(context.config, loaded, 'legacy').catch(() => undefined)
+    if (legacyUrls) await mustNotBeEmpty(store, { ...loaded, legacy: legacyUrls })
     const { fact } = await findSlice({ wiring: loaded, store }, slice.name)
     const rows = await readStreams(store)
     const flips = await readFlips(store, { slice: slice.name, open: true, limit: 1 })
@@ -124,6 +136,7 @@ async function askControlFor(
       facts: await readSlices(store.pool),
       streams: streamsOf(slice, rows, loaded.project.banyan.services),
       rogue: (await readRogue(store)).filter(each => each.slice === slice.name),
+      abandoned: (await readAbandoned(store)).find(each => each.slice === slice.name),
       sideWrites: (await readCensus(store, slice.name)).sideWrites,
       flipping: flips.some(flip => flip.startedAtMs !== null),
     }
@@ -134,7 +147,7 @@ async function askControlFor(
 }
 
 /** A side, or only why it can't be looked at. */
-type SideFound = SideSeen | { readonly checks: readonly Check[] }
+export type SideFound = SideSeen | { readonly checks: readonly Check[] }
 
 async function sideOf(
   context: Context,
@@ -149,16 +162,26 @@ async function sideOf(
   const other = side === 'legacy' ? slice.service : 'legacy'
   const streams = [{ from: name, to: other, what: slice.name }]
   if (side === 'legacy' && copies.length > 0) streams.push({ from: name, to: other, what: COPIES })
+  const wanted = {
+    ...{ side, name },
+    tables: tables.map(([table, { to }]) => qualified(side === 'legacy' ? table : to)),
+    copies: copies.map(qualified),
+    slots: streams.map(slotOf),
+  }
+  return lookAtDatabase(context, loaded, wanted, opened)
+}
+
+/** A database by its name in banyan.yaml. `opened` ends the sessions. */
+export async function lookAtDatabase(
+  context: Context,
+  loaded: Loaded,
+  wanted: Omit<SideWanted, 'urls'>,
+  opened: Opened,
+): Promise<SideFound> {
+  const { name } = wanted
   try {
-    const wanted: SideWanted = {
-      side,
-      name,
-      urls: await openUrls(context.config, loaded, name),
-      tables: tables.map(([table, { to }]) => qualified(side === 'legacy' ? table : to)),
-      copies: copies.map(qualified),
-      slots: streams.map(slotOf),
-    }
-    return await lookAtSide(wanted, opened)
+    const urls = await openUrls(context.config, loaded, name)
+    return await lookAtSide({ ...wanted, urls }, opened)
   } catch (error) {
     if (!(error instanceof BanyanError)) throw error
     return { checks: [check(name, 'named in the files', problemsOfError(error))] }
@@ -170,7 +193,7 @@ function seenOf(found: SideFound | undefined): SideSeen | undefined {
 }
 
 /** Files that can't be used say so at each place. */
-function problemsOfError(error: BanyanError): Problem[] {
+export function problemsOfError(error: BanyanError): Problem[] {
   if (!(error instanceof FilesInvalid)) return [problem(error)]
   return error.diagnostics.map(({ code, message, hint, ...at }) => {
     return { code, message: `${message} (${place(at.file, at)})`, hint }
@@ -223,7 +246,7 @@ async function crossingChecks(
   if (!session) return unknown(slice.name, [[what, []]])
   const wiring = { project, sources }
   const sideWrites = control?.sideWrites ?? new Map<string, number>()
-  const asked = { wiring, legacy: session, store: control?.store, sideWrites }
+  const asked = { wiring, legacy: session, sideWrites }
   const found = (await unansweredIn(asked, slice)).map(({ code, message, hint, ...at }) => {
     return { code, message: `${message} (${place(at.file, at)})`, hint }
   })
@@ -236,6 +259,21 @@ function rogueProblems(slice: Slice, rogue: readonly ListedRogue[]): Problem[] {
   const message = `${count} went round the gate on the side that isn't the owner; nothing of it was carried over`
   const hint = `look at the keys; if it was right: banyan doctor ${slice.name} --accept`
   return [{ code: 'ROGUE_WRITES', message, hint }]
+}
+
+function abandonedProblems({ name, service }: Slice, found: AbandonedFact | undefined): Problem[] {
+  if (!found || found.accepted) return []
+  const { returnedAtMs, wasOpen } = found
+  if (returnedAtMs === null) {
+    return [
+      problem(new BanyanError(ABANDON_ERRORS.ABANDONED, [name, service, 'has not come back'])),
+    ]
+  }
+  const until = clockText(returnedAtMs)
+  const error = wasOpen
+    ? new BanyanError(ABANDON_ERRORS.BOTH_OPEN, [name, service, until])
+    : new BanyanError(ABANDON_ERRORS.ABANDONED, [name, service, `was closed again at ${until}`])
+  return [problem(error)]
 }
 
 function serviceDown({ name, service }: Slice, why: string): Problem {

@@ -9,7 +9,8 @@ import { type DatabaseUrls, roleOf } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { explain, placeOf } from '../postgres/explain.ts'
-import { captureBlockers, durabilityBlocker, probe } from '../postgres/probes.ts'
+import { type Privileges, readPrivileges } from '../postgres/privileges.ts'
+import { captureBlockers, durabilityBlocker, probe, replicaBlocker } from '../postgres/probes.ts'
 import { listSlots, type SlotFacts } from '../postgres/slot.ts'
 import { quote } from '../postgres/sql.ts'
 import { sideBlockers } from '../sync/preflight.ts'
@@ -25,6 +26,7 @@ import {
   TABLES,
   unknown,
 } from './doctor-checks.ts'
+import { entrance, RIGHTS, rightsChecks } from './doctor-roles.ts'
 
 const CONNECT_MS = 3_000
 const NAMES = ['setup', 'apply', 'capture'] as const
@@ -66,18 +68,25 @@ export async function lookAtSide(
     sessions[NAMES[n]!] = client
     opened.defer(() => client.end().catch(() => undefined))
   }
+  const any = sessions.capture ?? sessions.apply ?? sessions.setup
   const same = sameRoles(wanted.urls)
+  // Of one role that does all the work there is nothing else to say.
+  const rights = any && !same ? await readRights(wanted, any) : undefined
   const checks = [
     ...reached.map(({ error }, n) =>
-      check(name, `reached as ${NAMES[n]!}`, error ? [problem(error)] : []),
+      check(
+        name,
+        `reached as ${NAMES[n]!}`,
+        error ? [refusal(name, NAMES[n]!, error, rights)] : [],
+      ),
     ),
     check(
       name,
       'three roles',
       same ? [problem(new BanyanError(CONTROL_ERRORS.ROLES_SAME, [name, ...same]))] : [],
     ),
+    ...(rights ? rightsChecks(name, rights) : unknown(name, RIGHTS)),
   ]
-  const any = sessions.capture ?? sessions.apply ?? sessions.setup
   if (!any) return { wanted, sessions, ...nothing(name, checks) }
   try {
     const seen = await lookInside(wanted, sessions, any)
@@ -86,6 +95,40 @@ export async function lookAtSide(
     const failed = check(name, 'answers', [asProblem(error, wanted.urls)])
     return { wanted, sessions, ...nothing(name, [...checks, failed]) }
   }
+}
+
+/** Undefined where it can't be asked; the other questions say why. */
+async function readRights(
+  { urls, tables, copies, side }: SideWanted,
+  client: pg.Client,
+): Promise<Privileges | undefined> {
+  const roles = {
+    setup: roleOf(urls.setup),
+    apply: roleOf(urls.apply),
+    capture: roleOf(urls.capture),
+  }
+  const schemas = [...new Set([...tables, ...copies].map(table => table.split('.')[0]!))]
+  try {
+    return await readPrivileges(client, roles, { schemas, side })
+  } catch (error) {
+    if (explain(error, urls.capture) instanceof BanyanError) return undefined
+    throw error
+  }
+}
+
+function refusal(
+  name: string,
+  role: RoleName,
+  error: BanyanError,
+  rights: Privileges | undefined,
+): Problem {
+  if (!rights) {
+    if (error.code !== POSTGRES_ERRORS.AUTH_FAILED.code) return problem(error)
+    const made = `if its roles are not made yet: \`banyan migrate --roles ${name}\` prints the SQL; else `
+    return { ...problem(error), hint: made + error.hint }
+  }
+  const { roles, database } = rights
+  return problem(entrance(name, error, { role: roles[role], database }))
 }
 
 async function lookInside(
@@ -186,10 +229,8 @@ async function roleProblems(
     const details = [capture.server.role.name]
     found.push(new BanyanError(POSTGRES_ERRORS.ROLE_NOT_REPLICATION, details))
   }
-  if (apply && !apply.server.role.setReplica) {
-    const details = [apply.server.role.name, apply.server.version]
-    found.push(new BanyanError(POSTGRES_ERRORS.ROLE_REPLICA_DENIED, details))
-  }
+  const denied = apply && replicaBlocker(apply.server)
+  if (denied) found.push(denied)
   return found
 }
 

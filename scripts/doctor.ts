@@ -7,31 +7,50 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { type Side, STAGES } from '../model/stage.ts'
 import { unqualified } from '../model/wiring.ts'
 import { countOf } from './amounts.ts'
+import type { DoctorOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Accepted, acceptAll } from './doctor-accept.ts'
-import { problemsOf } from './doctor-checks.ts'
+import { doctorAll } from './doctor-all.ts'
+import { countsOf, problemsOf } from './doctor-checks.ts'
 import { changedText } from './doctor-gates.ts'
 import { type Examined, examine } from './doctor-look.ts'
+import { rebuildControl } from './doctor-rebuild.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
-import { paintOf, problemLines } from './paint.ts'
+import { countsText, paintOf, problemLines } from './paint.ts'
 import { printable } from './table.ts'
 import { openProject } from './wiring.ts'
 
 /** Writes round the gate that are named; the rest is counted. `--json` has all. */
 const ROGUE_SHOWN = 20
 
-/** Throws CONFIG_MISSING, FilesInvalid, SLICE_UNKNOWN; with `accept` also what keeps the control database away. */
+/**
+ * Without a name, looks at all databases and slices. Throws CONFIG_MISSING, FilesInvalid, SLICE_UNKNOWN, OPTION_INVALID;
+ * with `accept` also what keeps the control database away, and with `rebuildControl` what that throws.
+ */
 export async function runDoctor(
   context: Context,
-  name: string,
-  accept: boolean,
+  name: string | undefined,
+  { accept = false, rebuildControl: rebuild = false }: DoctorOptions = {},
 ): Promise<ExitCode> {
+  if (rebuild) {
+    const other = accept ? '--accept' : name
+    if (other === undefined) return rebuildControl(context)
+    const details = ['--rebuild-control', other, 'it is about all slices at once', 'doctor']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
+  }
+  if (name === undefined && accept) {
+    const details = ['--accept', 'all slices', 'what is right is said of one slice', 'doctor']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
+  }
   const loaded = await openProject(context.config)
+  if (name === undefined) return doctorAll(context, loaded)
   const slice = loaded.project.slices.find(each => each.name === name)
   if (!slice) {
     const known = loaded.project.slices.map(each => each.name).join(', ') || 'none yet'
-    throw new BanyanError(CONTROL_ERRORS.SLICE_UNKNOWN, [name, known])
+    if (name !== undefined) throw new BanyanError(CONTROL_ERRORS.SLICE_UNKNOWN, [name, known])
+    const details = ['the slice', '', `the slices are: ${known}`, 'doctor']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
   }
   await using opened = new Closers()
   let examined = await examine(context, loaded, slice, opened)
@@ -59,9 +78,7 @@ function documentOf(examined: Examined, accepted: Accepted | undefined): object 
     slice: slice.name,
     stage: stage ?? null,
     percent,
-    ok: checks.filter(each => each.state === 'ok').length,
-    bad: problemsOf(checks).length,
-    unknown: checks.filter(each => each.state === 'unknown').length,
+    ...countsOf(checks),
     gates: { legacy: gate('legacy'), service: gate('service') },
     checks,
     rogue,
@@ -73,17 +90,10 @@ function screen(context: Context, examined: Examined, accepted: Accepted | undef
   const colors = pc.createColors(context.color)
   const { slice, checks } = examined
   const problems = printable(problemsOf(checks))
-  const ok = checks.filter(each => each.state === 'ok').length
-  const unseen = checks.filter(each => each.state === 'unknown').length
-  const counts = [
-    colors.green(`${ok} ✔`),
-    ...(problems.length > 0 ? [colors.red(`${problems.length} ✖`)] : []),
-    ...(unseen > 0 ? [colors.yellow(`${unseen} ? could not be looked at`)] : []),
-  ]
   const lines = [
     ...(accepted ? acceptedLines(context, examined, accepted) : []),
     `${colors.bold(slice.name)}  ${whereText(examined)}`,
-    counts.join('  '),
+    countsText(colors, countsOf(checks)),
   ]
   for (const each of problems) {
     lines.push(...problemLines(paintOf(context), each))
@@ -114,14 +124,15 @@ function rogueLines({ slice }: Examined, rogue: readonly ListedRogue[]): string[
 
 function acceptedLines(context: Context, examined: Examined, accepted: Accepted): string[] {
   const colors = pc.createColors(context.color)
-  const { writes, rogue, changed, left } = accepted
+  const { writes, rogue, abandoned, changed, left } = accepted
   const { service } = examined.slice
   const lines: string[] = []
-  if (writes + changed.length === 0) lines.push('there is nothing to accept')
+  if (writes + changed.length + abandoned.length === 0) lines.push('there is nothing to accept')
   else {
     const what = [
       ...(writes > 0 ? [`${countOf(writes, 'write')} round the gate`] : []),
       ...(changed.length > 0 ? [countOf(changed.length, 'changed object')] : []),
+      ...(abandoned.length > 0 ? ['a database that was given up'] : []),
     ].join(' and ')
     lines.push(`${colors.green('✔')} accepted, and written in the journal: ${what}`)
     lines.push(...rogueLines(examined, rogue))
@@ -146,7 +157,7 @@ function nextOf({ slice, stage, checks }: Examined, accepted: Accepted | undefin
   const { name } = slice
   if (accepted && accepted.writes + accepted.changed.length > 0) return `verify ${name}`
   const codes = problemsOf(checks).map(each => each.code)
-  const acceptable = ['ROGUE_WRITES', 'FINGERPRINT']
+  const acceptable = ['ROGUE_WRITES', 'FINGERPRINT', 'ABANDONED', 'BOTH_OPEN', 'DATABASE_CHANGED']
   if (codes.length > 0) {
     return codes.every(code => acceptable.includes(code))
       ? `doctor ${name} --accept`

@@ -18,17 +18,44 @@ function rogueLines(
   { rogue, nowMs }: Pick<Look, 'rogue' | 'nowMs'>,
   { colors, bad }: Paint,
 ): string[] {
+  const lost = rogue.filter(each => each.lost)
+  return [
+    ...writeLines(
+      rogue.filter(each => !each.lost),
+      nowMs,
+      { colors, bad },
+    ),
+    ...(lost.length === 0
+      ? []
+      : [
+          `${bad} ${colors.red(`${countOf(lost.length, 'write')} of a database that was given up`)}, not in legacy:`,
+          ...shown(lost, nowMs, colors),
+        ]),
+  ]
+}
+
+function writeLines(
+  rogue: Look['rogue'],
+  nowMs: number,
+  { colors, bad }: Pick<Paint, 'colors' | 'bad'>,
+): string[] {
   if (rogue.length === 0) return []
   const went = rogue.length === 1 ? 'write went' : 'writes went'
   return [
     `${bad} ${colors.red(`${rogue.length} ${went} around the gates`)}, on the side that isn't the owner:`,
-    ...rogue
+    ...shown(rogue, nowMs, colors),
+  ]
+}
+
+function shown(writes: Look['rogue'], nowMs: number, colors: Paint['colors']): string[] {
+  return [
+    ...writes
       .slice(0, SHOWN)
       .map(
         ({ slice, side, operation, relation, key, at }) =>
           `  ${slice}  ${sideText(side)}  ${operation} ${relation} ${key}  ${ageText(nowMs - Date.parse(at))}`,
       ),
-    ...more(rogue.length, colors),
+    ...more(writes.length, colors),
   ]
 }
 

@@ -7,7 +7,7 @@ export function fit(context: Pick<Context, 'columns'>, lines: readonly string[])
   return lines.flatMap(line => {
     const own = /^ */.exec(line)?.[0] ?? ''
     const rest = own === '' ? '  ' : own
-    const wrapped = wrap(line.trimStart(), widthOf(context) - rest.length)
-    return wrapped.map((text, n) => `${n === 0 ? own : rest}${text}`)
+    const width = widthOf(context) - own.length
+    return wrap(line.trimStart(), width, rest.slice(own.length)).map(text => `${own}${text}`)
   })
 }

@@ -1,7 +1,8 @@
 /** A flip in words: where from, where to, how long nobody could write, and what the pause was made of. */
 import pc from 'picocolors'
 import type { FlipRow } from '../control/store/flips.ts'
-import type { Stage } from '../model/stage.ts'
+import { movesOwner, type Stage } from '../model/stage.ts'
+import { timeText } from './amounts.ts'
 import type { Context } from './context.ts'
 import { widthOf, wrap } from './table.ts'
 
@@ -44,4 +45,44 @@ export function stepsLine(
 export function stepsText(flip: Pick<FlipRow, 'steps'>): string {
   const parts = flip.steps.map(({ step, ms }) => `${step} ${ms === null ? '?' : Math.round(ms)}`)
   return parts.join(' · ')
+}
+
+/** While it is under way, in one line: `hold 3 · drain 41 · fence …`. */
+export function progressText(flip: FlipRow): string {
+  const what = flip.kind === 'rehearsal' ? 'rehearses' : `${flip.from} → ${flip.to}`
+  if (flip.startedAtMs === null) return `${what}: the checks …`
+  if (flip.steps.length === 0) return `${what} …`
+  const parts = flip.steps.map(({ step, ms }) => `${step} ${ms === null ? '…' : Math.round(ms)}`)
+  return `${what}: ${parts.join(' · ')}`
+}
+
+/**
+ * What becomes of a flip that nobody waits for any more, as honest as can be: before its decision nobody knows how it ends.
+ * `ours`: whoever stops waiting is the one who carries it out. `holdMs`: its whole budget.
+ */
+export function leftText(
+  flip: FlipRow,
+  { ours, holdMs }: { ours: boolean; holdMs: number },
+): string {
+  const to = stageText(flip.to, flip.percent)
+  if (flip.startedAtMs === null) {
+    if (ours) return 'it has not begun, and is taken back'
+    return `it has not begun; it stays asked for, and begins without you (banyan pause ${flip.slice} keeps it from that)`
+  }
+  const at = flip.steps.at(-1)
+  if (flip.kind === 'rehearsal') return `it is rehearsing, and ends by itself; nothing moves`
+  if (at === undefined || !movesOwner(flip.from, flip.to)) {
+    return `it has begun, and goes on to ${to}${ours ? ' first' : ' without you'}`
+  }
+  const decide = flip.steps.find(each => each.step === 'decide')
+  const failed = (decide?.detail as { failed?: string } | null | undefined)?.failed !== undefined
+  if (decide && decide.ms !== null && !failed) {
+    const way = ours ? 'it completes first' : 'it completes without you'
+    return `it is past its decision: ${way}, and ${flip.slice} goes to ${to}`
+  }
+  if (decide) return `it is being decided at this moment: it completes, or it is undone, by itself`
+  const here = `it is at ${at.step}, before its decision`
+  return ours
+    ? `${here}: it is undone and ${flip.slice} stays at ${flip.from}, unless it is decided first`
+    : `${here}: within ${timeText(holdMs)} of its hold it completes or undoes itself, without you`
 }

@@ -5,13 +5,15 @@ import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
-import { explain } from '../postgres/explain.ts'
+import { readWayBack } from '../control/way-back.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { awaitInStep } from './in-step.ts'
-import { awaitFlip, readElsewhere, stageInFile, withController, withdrawFlip } from './move.ts'
+import { wayBackWords } from './loss-text.ts'
+import { type LiveLine, liveLine } from './live.ts'
+import { awaitFlip, endOf, readElsewhere, stageInFile, withController } from './move.ts'
 
 export async function runFlip(
   context: Context,
@@ -33,7 +35,7 @@ export async function runFlip(
       return 0
     }
     const ended = await moveSlice(context, opened, {
-      ...{ slice, fact, to, percent: asked, reason: options.reason },
+      ...{ slice, fact, to, percent: asked, reason: options.reason, line: liveLine(context) },
     })
     if (ended.outcome === 'done') return await done(context, opened, slice, fact, ended)
     return refused(context, ended)
@@ -42,7 +44,7 @@ export async function runFlip(
 
 /**
  * Asks for the flip, writes the slice's file, and waits for the end; a flip that wasn't done leaves the file as it was.
- * Throws what `requestFlip` and `awaitFlip` throw, and FILE_ELSEWHERE; a request that nobody is there for is withdrawn.
+ * Throws what `requestFlip` and `awaitFlip` throw, and FILE_ELSEWHERE; a request that nobody is there for is taken back.
  */
 export async function moveSlice(
   context: Context,
@@ -54,9 +56,11 @@ export async function moveSlice(
     /** Undefined: what the file says. */
     readonly percent: number | undefined
     readonly reason: string | undefined
+    /** Shows its steps while they are under way. */
+    readonly line?: LiveLine
   },
 ): Promise<FlipRow> {
-  const { slice, fact, to, percent, reason } = wanted
+  const { slice, fact, to, percent, reason, line } = wanted
   const elsewhere = await readElsewhere(opened, context)
   const change = await stageInFile(context.config, slice, to, percent)
   // What the file wants there and nobody may do by itself, this command is the word for.
@@ -72,20 +76,16 @@ export async function moveSlice(
   // What no step leads to is refused: a controller that saw it in the file meanwhile would set out for it by itself.
   const possible = to === fact.stage || STAGES[fact.stage].next.includes(to)
   const undo = elsewhere || !possible ? undefined : await change.write()
-  try {
-    return await withController(opened, context, async waiting => {
-      const ended = await awaitFlip(opened, waiting, id)
-      // Not later: a controller of our own obeys the file until it ends.
-      if (ended.outcome !== 'done') await undo?.()
-      return ended
-    })
-  } catch (cause) {
-    const why = explain(cause)
-    const stays = { withdrawn: false, error: why }
-    const { withdrawn, error } = await withdrawFlip(opened, id, why).catch(() => stays)
-    if (withdrawn) await undo?.()
-    throw error
-  }
+  const waited = withController(opened, context, async waiting => {
+    const ended = await awaitFlip(opened, waiting, id, line)
+    // Not later: a controller of our own obeys the file until it ends.
+    if (ended.outcome !== 'done') await undo?.()
+    return ended
+  })
+  const { ended, error } = await endOf(opened, id, waited)
+  if (ended && ended.outcome !== 'done') await undo?.()
+  if (error) throw error
+  return must(ended, 'its end')
 }
 
 async function done(
@@ -109,11 +109,13 @@ async function done(
       return 4
     }
   }
-  say(context, flip, `${nextOf(context, slice.name, flip.to)}\n`)
+  const owns = Object.keys(slice.tables).length > 0 && STAGES[flip.to].owner === 'service'
+  const way = owns ? wayBackWords(await readWayBack(opened, slice)) : STAGES[flip.to].wayBack
+  say(context, flip, `${nextOf(context, slice.name, flip.to, way)}\n`)
   return 0
 }
 
-function nextOf(context: Context, name: string, stage: Stage): string {
+function nextOf(context: Context, name: string, stage: Stage, way: string): string {
   const forward = STAGES[stage].next[0]
   const next =
     stage === 'canary'
@@ -122,13 +124,11 @@ function nextOf(context: Context, name: string, stage: Stage): string {
         ? `flip ${name}      # ${forward}`
         : 'status'
   const back =
-    stage === 'legacy'
-      ? ''
-      : `\nway back: ${STAGES[stage].wayBack}: ${commandLine(context, `back ${name}`)}`
+    stage === 'legacy' ? '' : `\nway back: ${way}: ${commandLine(context, `back ${name}`)}`
   return `next: ${commandLine(context, next)}${back}`
 }
 
-function refused(context: Context, flip: FlipRow): ExitCode {
+export function refused(context: Context, flip: FlipRow): ExitCode {
   const error = must(flip.error, 'why it was not done')
   const blockers = (error.blockers ?? []).map(each => problemText(context, each)).join('')
   say(context, flip, `${blockers}${problemText(context, error)}`)

@@ -5,6 +5,7 @@ import type { Slice } from '../model/project.ts'
 import { countText, timeText } from './amounts.ts'
 import type { Context } from './context.ts'
 import type { Opened } from './control-store.ts'
+import { liveLine } from './live.ts'
 import { streamWatch } from './stream-watch.ts'
 
 const LOOK_MS = 250
@@ -18,7 +19,7 @@ export async function awaitInStep(
   { wiring, store, ear }: Opened,
   slice: Slice,
 ): Promise<boolean> {
-  const live = process.stdout.isTTY && !context.json
+  const line = liveLine(context)
   const began = performance.now()
   const watch = streamWatch(slice.name)
   const { services } = wiring.project.banyan
@@ -30,22 +31,19 @@ export async function awaitInStep(
       if (arrived) {
         const took = timeText(performance.now() - began)
         const text = `${countText(arrived.rows)} rows in ${took}, in step, lag ${timeText(arrived.lagMs)}`
-        if (live) context.write(CLEAR)
+        line.clear()
         if (!context.json) context.write(`  ${text}\n`)
         return true
       }
-      if (live) context.write(`${CLEAR}  ${progressOf(streams)}`)
+      line.show(`  ${progressOf(streams)}`)
       watch(streams)
       await heard
     }
     return false
   } finally {
-    if (live) context.write(CLEAR)
+    line.clear()
   }
 }
-
-/** The line that is there goes. */
-const CLEAR = '\r\u001b[K'
 
 /** What they have copied, and how late they are, once all of them are in step; undefined before. */
 export function inStepNow(

@@ -83,8 +83,8 @@ function timeOf(iso: string): string {
 }
 
 function colored(colors: Colors, kind: string): string {
-  if (/done$|off$/.test(kind)) return colors.green(kind)
-  return /refused$|undone$|brake on$/.test(kind) ? colors.red(kind) : kind
+  if (/done$|off$|approved$/.test(kind)) return colors.green(kind)
+  return /refused$|undone$|(brake|pause) on$/.test(kind) ? colors.red(kind) : kind
 }
 
 /** The details that a person looks for, in one order whatever the entry: where to, which epoch, what of, why. */
@@ -101,6 +101,7 @@ export function detailText(detail: JournalEntry['detail']): string {
   const reason = text('reason')
   const parts = [
     moveOf(text, detail['percent']),
+    text('plan') && `plan ${text('plan')}`,
     text('verdict'),
     text('epoch') && `epoch ${text('epoch')}`,
     table && [table, text('key'), text('state')].filter(Boolean).join(' '),

@@ -1,5 +1,5 @@
 /** What the parts of Banyan write while they run: one JSON object a line, on stderr. Codes and names, never a row's values. */
-import { BanyanError } from '../model/errors.ts'
+import { explain } from '../postgres/explain.ts'
 
 export interface PartLog {
   info(fields: object, phrase: string): void
@@ -20,9 +20,7 @@ export function jsonLog(part: string): PartLog {
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
   if (!(value instanceof Error)) return value
-  const { code } = value as { code?: unknown }
-  // PostgreSQL's own message of a refused statement may quote a value; ours never does.
-  const coded =
-    value instanceof BanyanError || typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)
-  return { code, message: coded ? value.message : 'refused by PostgreSQL' }
+  // PostgreSQL's own words may quote a row.
+  const known = explain(value)
+  return { code: (known as { code?: unknown }).code, message: known.message }
 }

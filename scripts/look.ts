@@ -1,11 +1,14 @@
 /** What the control database and the files say of every slice, as one value: `status` and `why` print it, `--json` is it. */
 import { type ControllerFact, readController } from '../control/lease.ts'
+import { type AbandonedFact, readAbandoned } from '../control/store/abandoned.ts'
 import {
   type ListedRogue,
   readRefused,
   readRogue,
   type RefusedWrite,
 } from '../control/store/findings.ts'
+import { shortHash } from '../control/plan.ts'
+import { readProposal } from '../control/reconcile.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import { readOrders } from '../control/store/orders.ts'
@@ -19,7 +22,7 @@ import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import type { Wiring } from '../model/wiring.ts'
 import type { Context } from './context.ts'
-import { readElsewhere } from './move.ts'
+import { asWanted, readElsewhere } from './move.ts'
 
 export const REFUSED_HOURS = 24
 
@@ -63,6 +66,8 @@ export interface SliceLook {
   readonly owner: string
   readonly wayBack: string
   readonly brake: SliceFact['override']
+  /** What the file wants where that would move the owner: it stands as proposed until it is approved. */
+  readonly proposed: Proposed | null
   /** The one that is under way. */
   readonly flip: FlipRow | null
   readonly lastFlip: FlipRow | null
@@ -72,6 +77,19 @@ export interface SliceLook {
   /** Null where no router has reported it yet. */
   readonly traffic: Traffic | null
   readonly rogueWrites: number
+  /** Its service's database was given up, or came back from a backup; null once that is over. */
+  readonly abandoned: AbandonedFact | null
+}
+
+export interface Proposed {
+  readonly to: Stage
+  readonly percent: number
+  readonly hash: string
+  /** As it is printed, and typed. */
+  readonly short: string
+  /** How many persons must approve it, and who has. */
+  readonly needed: number
+  readonly approvedBy: readonly string[]
 }
 
 /** What the live routers counted since each of them started. */
@@ -84,19 +102,31 @@ export async function readLook(
   only?: string,
 ): Promise<Look> {
   const { wiring, store } = opened
-  const [nowMs, facts, controller, elsewhere, orders, routers, streams, open, refused, rogue] =
-    await Promise.all([
-      clockOf(store),
-      readSlices(store.pool),
-      readController(store),
-      readElsewhere(opened, context),
-      readOrders(store),
-      readRouters(store),
-      readStreams(store),
-      readFlips(store, { open: true, limit: 1000 }),
-      readRefused(store, REFUSED_HOURS),
-      readRogue(store),
-    ])
+  const [
+    nowMs,
+    facts,
+    controller,
+    elsewhere,
+    orders,
+    routers,
+    streams,
+    open,
+    refused,
+    rogue,
+    abandoned,
+  ] = await Promise.all([
+    clockOf(store),
+    readSlices(store.pool),
+    readController(store),
+    readElsewhere(opened, context),
+    readOrders(store),
+    readRouters(store),
+    readStreams(store),
+    readFlips(store, { open: true, limit: 1000 }),
+    readRefused(store, REFUSED_HOURS),
+    readRogue(store),
+    readAbandoned(store),
+  ])
   const ours = (each: { readonly slice: string }): boolean =>
     only === undefined || each.slice === only
   const { slices, banyan } = wiring.project
@@ -117,11 +147,17 @@ export async function readLook(
     slices: await Promise.all(
       looks.filter(ours).map(async look => ({
         ...look,
+        proposed: await proposedOf(
+          opened,
+          facts.find(each => each.name === look.slice),
+          elsewhere !== undefined,
+        ),
         flip: open.find(each => each.slice === look.slice) ?? null,
         lastFlip: await lastEnded(store, look.slice),
         verification: (await lastVerification(store, look.slice)) ?? null,
         traffic: trafficOf(look.slice, routers),
         rogueWrites: rogue.filter(each => each.slice === look.slice).length,
+        abandoned: abandoned.find(each => each.slice === look.slice) ?? null,
       })),
     ),
     refused: refused.filter(ours),
@@ -129,7 +165,26 @@ export async function readLook(
   }
 }
 
-type Standing = Omit<SliceLook, 'flip' | 'lastFlip' | 'verification' | 'traffic' | 'rogueWrites'>
+async function proposedOf(
+  { wiring, store }: { readonly wiring: Wiring; readonly store: Store },
+  fact: SliceFact | undefined,
+  elsewhere: boolean,
+): Promise<Proposed | null> {
+  const slice = wiring.project.slices.find(each => each.name === fact?.name)
+  if (!fact || !slice) return null
+  const wanted = asWanted(fact, slice, elsewhere)
+  const proposal = await readProposal(store, wiring.project, wanted)
+  if (!proposal) return null
+  const { plan, needed, approvals } = proposal
+  const { to, percent, hash } = plan
+  const approvedBy = approvals.map(each => each.actor)
+  return { to, percent, hash, short: shortHash(plan), needed, approvedBy }
+}
+
+type Standing = Omit<
+  SliceLook,
+  'proposed' | 'flip' | 'lastFlip' | 'verification' | 'traffic' | 'rogueWrites' | 'abandoned'
+>
 
 function sliceLook(
   slice: Slice,

@@ -6,19 +6,14 @@ import type { Project } from '../model/project.ts'
 import { type DatabaseUrls, qualified, roleOf } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
 import { placeOf } from '../postgres/explain.ts'
-import { rolesSql, type RoleWanted } from '../postgres/roles.ts'
+import { readHomes } from '../postgres/homes.ts'
+import { type Home, roleSteps, type RoleWanted } from '../postgres/roles.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
+import { dbaText, PLACEHOLDER } from './dba-text.ts'
 import { sameRoles } from './doctor-side.ts'
 import { openProject, openUrls } from './wiring.ts'
 
 const CONNECT_MS = 3_000
-/** Stands where the owner's name belongs and nobody could be asked for it. */
-const PLACEHOLDER = 'OWNER_OF_THE_TABLES'
-
-interface Home {
-  readonly schema: string
-  readonly owner: string
-}
 
 /** Throws OPTION_INVALID, ROLES_SAME, ROLE_PASSWORD_MISSING, CONFIG_MISSING, FilesInvalid. */
 export async function printRoles(context: Context, name: string): Promise<ExitCode> {
@@ -34,32 +29,24 @@ export async function printRoles(context: Context, name: string): Promise<ExitCo
   if (same) throw new BanyanError(CONTROL_ERRORS.ROLES_SAME, [name, ...same])
   const tables = tablesOf(project, name)
   const asked = await askOwners(urls, tables)
-  const homes = asked ?? unknownHomes(tables)
-  const statements = statementsOf(name, urls, homes)
+  const homes = (asked ?? unknownHomes(tables)).map(({ schema, owner }) => ({ schema, owner }))
+  const wanted = { database: databaseOf(urls), homes, ...rolesOf(name, urls) }
+  const steps = roleSteps(wanted)
   const known = asked !== undefined
+  const { database } = wanted
   if (context.json) {
-    const database = databaseOf(urls)
+    const statements = steps.flatMap(step => step.statements)
     context.write(jsonText({ name, database, ownerKnown: known, homes, statements }))
     return 0
   }
-  const comments = [
-    `-- For a superuser, in the database "${databaseOf(urls)}" at ${placeOf(urls.setup)}; safe to repeat.`,
-    '-- The passwords are those of the URLs, as verifiers: nobody can read them back.',
-    ...(known
-      ? []
-      : [
-          `-- ${PLACEHOLDER} is to be replaced by the role that owns the application's tables:`,
-          '-- none of the three roles can ask for it yet.',
-        ]),
-  ]
   const after = project.slices.find(slice => name === 'legacy' || slice.service === name)
-  const next = commandLine(context, after ? `doctor ${after.name}` : 'migrate')
-  context.write(`${[...comments, ...statements, `-- next: ${next}`].join('\n')}\n`)
+  const next = commandLine(context, after ? `doctor ${after.name}` : 'doctor')
+  context.write(dbaText({ database, place: placeOf(urls.setup), known, steps, next }))
   return 0
 }
 
 /** The application's tables there, `schema.table`: the slices' and the read copies. */
-function tablesOf({ slices, banyan }: Project, name: string): string[] {
+export function tablesOf({ slices, banyan }: Project, name: string): string[] {
   const owned = slices.flatMap(({ service, tables }) =>
     Object.entries(tables).flatMap(([table, { to }]) =>
       name === 'legacy' ? [table] : service === name ? [to] : [],
@@ -71,8 +58,8 @@ function tablesOf({ slices, banyan }: Project, name: string): string[] {
   return [...new Set([...owned, ...copies].map(qualified))]
 }
 
-/** Undefined where no role gets in, or sees none of the tables. The home of most tables comes first. */
-async function askOwners(
+/** Without `tables`, of all that are there. Undefined where no role gets in, or sees none. */
+export async function askOwners(
   urls: DatabaseUrls,
   tables: readonly string[],
 ): Promise<Home[] | undefined> {
@@ -82,14 +69,8 @@ async function askOwners(
     const client = await connect(wanted).catch(() => undefined)
     if (!client) continue
     try {
-      const { rows } = await client.query<Home>(
-        `SELECT n.nspname AS schema, r.rolname AS owner FROM pg_catalog.pg_class c
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
-         WHERE n.nspname || '.' || c.relname = ANY ($1) GROUP BY 1, 2 ORDER BY count(*) DESC, 1, 2`,
-        [tables],
-      )
-      return rows.length > 0 ? rows : undefined
+      const homes = await readHomes(client, tables.length > 0 ? tables : undefined)
+      return homes.length > 0 ? homes : undefined
     } finally {
       await client.end()
     }
@@ -103,27 +84,16 @@ function unknownHomes(tables: readonly string[]): Home[] {
   return [...schemas].map(schema => ({ schema, owner: PLACEHOLDER }))
 }
 
-/** The roles once, and their rights in each schema and of each owner. */
-function statementsOf(name: string, urls: DatabaseUrls, homes: readonly Home[]): string[] {
+function rolesOf(name: string, urls: DatabaseUrls): Record<keyof DatabaseUrls, RoleWanted> {
   const role = (url: string): RoleWanted => {
     const password = decodeURIComponent(new URL(url).password)
     if (password !== '') return { name: roleOf(url), password }
     throw new BanyanError(CONTROL_ERRORS.ROLE_PASSWORD_MISSING, [name, roleOf(url)])
   }
-  const roles = {
-    setup: role(urls.setup),
-    apply: role(urls.apply),
-    capture: role(urls.capture),
-  }
-  const all = homes.flatMap((home, n) => {
-    const statements = rolesSql({ database: databaseOf(urls), ...home, ...roles })
-    // A verifier is salted: made again, it would be another one for the same password.
-    return n === 0 ? statements : statements.filter(each => !each.startsWith('ALTER ROLE'))
-  })
-  return [...new Set(all)]
+  return { setup: role(urls.setup), apply: role(urls.apply), capture: role(urls.capture) }
 }
 
-function databaseOf(urls: DatabaseUrls): string {
+export function databaseOf(urls: DatabaseUrls): string {
   const url = new URL(urls.setup)
   // As PostgreSQL does where a URL names none.
   return decodeURIComponent(url.pathname.slice(1)) || roleOf(urls.setup)

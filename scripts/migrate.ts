@@ -1,4 +1,4 @@
-/** `banyan migrate`: brings the schema `banyan` up to date in every database, says what is missing, or takes it all out. */
+/** `banyan migrate`: brings the schema `banyan` up to date in every database, or says what is missing. */
 import pc from 'picocolors'
 import { controlMigrations } from '../migrations/control/control.ts'
 import { type Migration, migrateUp, migrationsPending } from '../migrations/runner.ts'
@@ -19,23 +19,19 @@ import type { Problem } from './context.ts'
 import { fit } from './fit.ts'
 import { printRoles } from './migrate-roles.ts'
 import { migrationsOf } from './migrate-schema.ts'
-import { uninstall } from './migrate-uninstall.ts'
 import { layOut, widthOf } from './table.ts'
 import { openControlUrl, openProject, openUrls } from './wiring.ts'
 
 type Loaded = Awaited<ReturnType<typeof openProject>>
 
-/** Throws OPTION_INVALID, CONFIG_MISSING, FilesInvalid, and what printing the roles or taking it out throws. */
+/** Throws OPTION_INVALID, CONFIG_MISSING, FilesInvalid, and what printing the roles throws. */
 export async function runMigrate(context: Context, options: MigrateOptions): Promise<ExitCode> {
-  const { check = false, roles, uninstall: out = false } = options
-  const given = [check && '--check', roles !== undefined && '--roles', out && '--uninstall']
-  const asked = given.filter(each => each !== false)
-  if (asked.length > 1) {
-    const details = ['migrate', asked.join(' '), 'it does one of these at a time', 'migrate']
+  const { check = false, roles } = options
+  if (check && roles !== undefined) {
+    const details = ['migrate', '--check --roles', 'it does one of these at a time', 'migrate']
     throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
   }
-  if (roles !== undefined) return printRoles(context, roles)
-  return out ? uninstall(context) : eachDatabase(context, check)
+  return roles === undefined ? eachDatabase(context, check) : printRoles(context, roles)
 }
 
 interface Database {

@@ -1,4 +1,4 @@
-/** What `flip` and `back` share: somebody must act, somebody must wait, and the file must say what was done. */
+/** What `flip`, `back` and their like share: somebody must act, somebody must wait, and the file must say what was done. */
 import { hostname } from 'node:os'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
@@ -6,6 +6,7 @@ import { runController } from '../control/controller.ts'
 import { readController, takeLease } from '../control/lease.ts'
 import { asFlipError } from '../control/perform.ts'
 import { endFlip, type FlipRow, readFlips } from '../control/store/flips.ts'
+import type { SliceFact } from '../control/store/slices.ts'
 import { transact } from '../control/store/store.ts'
 import { editKey } from '../model/edit.ts'
 import { BanyanError, must } from '../model/errors.ts'
@@ -13,14 +14,23 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import type { Stage } from '../model/stage.ts'
 import { unifiedDiff } from '../model/unified-diff.ts'
+import { explain } from '../postgres/explain.ts'
 import type { Context } from './context.ts'
 import type { Opened } from './control-store.ts'
-import { explain } from '../postgres/explain.ts'
+import { leftText, progressText } from './flip-text.ts'
+import { type LiveLine, liveLine } from './live.ts'
+import { widthOf, wrap } from './table.ts'
 import { loadWiring } from './wiring.ts'
 
 /** A controller that was silent this long isn't waited for. */
 const SILENT_MS = 10_000
 const LOOK_MS = 250
+
+/** The context of a command that waits for a controller. */
+export interface Waiting extends Context {
+  /** It is our own: what it has begun ends before we do. */
+  readonly ours: boolean
+}
 
 /**
  * Does `work` while a controller is there: the one that runs, or one of our own that ends once `work` has, and nothing is
@@ -29,9 +39,9 @@ const LOOK_MS = 250
 export async function withController<T>(
   { wiring, store, ear }: Opened,
   context: Context,
-  work: (context: Context) => Promise<T>,
+  work: (context: Waiting) => Promise<T>,
 ): Promise<T> {
-  if ((await readController(store))?.alive) return work(context)
+  if ((await readController(store))?.alive) return work({ ...context, ours: false })
   const stuck = new AbortController()
   let working = true
   let failedAt: number | undefined
@@ -58,7 +68,8 @@ export async function withController<T>(
   })
   const ended = ours.catch((error: unknown) => stuck.abort(explain(error)))
   try {
-    return await work({ ...context, signal: AbortSignal.any([context.signal, stuck.signal]) })
+    const signal = AbortSignal.any([context.signal, stuck.signal])
+    return await work({ ...context, signal, ours: true })
   } finally {
     working = false
     // It may be waiting for something to do.
@@ -67,57 +78,109 @@ export async function withController<T>(
   }
 }
 
-/** Waits until the flip has ended. Throws CONTROLLER_SILENT, FLIP_OPEN, and what keeps a controller of our own. */
+/**
+ * Waits until the flip has ended; on a terminal `line` shows its steps meanwhile. Throws CONTROLLER_SILENT, FLIP_OPEN,
+ * FLIP_LEFT, and what keeps a controller of our own.
+ */
 export async function awaitFlip(
-  { store, ear }: Opened,
-  context: Context,
+  opened: Opened,
+  context: Waiting,
   id: number,
+  line: LiveLine = liveLine(context, false),
 ): Promise<FlipRow> {
+  const { store, ear } = opened
   let aliveAt = performance.now()
-  for (;;) {
-    const heard = ear.heard(['flip'], LOOK_MS, context.signal)
-    const flip = must((await readFlips(store, { id, limit: 1 }))[0], 'the flip')
-    if (flip.endedAtMs !== null) return flip
-    if ((await readController(store))?.alive) aliveAt = performance.now()
-    const silent = performance.now() - aliveAt
-    if (silent > SILENT_MS) {
-      const rule = flip.startedAtMs === null ? 'CONTROLLER_SILENT' : 'FLIP_OPEN'
-      throw new BanyanError(CONTROL_ERRORS[rule], [flip.slice, Math.round(silent)])
+  try {
+    for (;;) {
+      const heard = ear.heard(line.hidden ? ['flip'] : ['flip', 'step'], LOOK_MS, context.signal)
+      const flip = must((await readFlips(store, { id, limit: 1 }))[0], 'the flip')
+      if (flip.endedAtMs !== null) return flip
+      if ((await readController(store))?.alive) aliveAt = performance.now()
+      const silent = performance.now() - aliveAt
+      if (silent > SILENT_MS) {
+        const rule = flip.startedAtMs === null ? 'CONTROLLER_SILENT' : 'FLIP_OPEN'
+        throw new BanyanError(CONTROL_ERRORS[rule], [flip.slice, Math.round(silent)])
+      }
+      if (context.signal.aborted) throw left(opened, context, flip, line)
+      line.show(`  ${progressText(flip)}`)
+      await heard
     }
-    if (context.signal.aborted) throw stoppedWaiting(context, flip.slice)
-    await heard
+  } finally {
+    line.clear()
   }
 }
 
-/** Why nobody waits any more: a person's word, or what keeps a controller of our own. */
-export function stoppedWaiting({ signal }: Pick<Context, 'signal'>, slice: string): Error {
+/** Why nobody waits any more: a person's word, with what becomes of the flip, or what keeps a controller of our own. */
+function left({ wiring }: Opened, context: Waiting, flip: FlipRow, line: LiveLine): Error {
+  const slice = wiring.project.slices.find(each => each.name === flip.slice)
+  const { ours } = context
+  const text = leftText(flip, { ours, holdMs: slice?.cutover.holdMs ?? 0 })
+  const why = stoppedWaiting(context, flip.slice, text)
+  // Our own controller ends before we do, and then the end is known and said: this is for whoever waits for that.
+  if (ours && isLeft(why) && !context.json) {
+    line.clear()
+    context.write(`${wrap(`  Ctrl-C: ${text}`, widthOf(context), '  ').join('\n')}\n`)
+  }
+  return why
+}
+
+/** A person's word (FLIP_LEFT), or what keeps a controller of our own. */
+export function stoppedWaiting(
+  { signal }: Pick<Context, 'signal'>,
+  slice: string,
+  text: string,
+): Error {
   const reason: unknown = signal.reason
   // An abort that gives no reason is a person's.
   if (reason instanceof Error && reason.name !== 'AbortError') return reason
-  return new BanyanError(CONTROL_ERRORS.FLIP_OPEN, [slice, 'you stopped waiting for it'])
+  return new BanyanError(CONTROL_ERRORS.FLIP_LEFT, [slice, text])
+}
+
+function isLeft(error: unknown): boolean {
+  return error instanceof BanyanError && error.code === CONTROL_ERRORS.FLIP_LEFT.code
+}
+
+/**
+ * How a flip ended that `waited` waits for. Where a person stopped waiting, and it has ended all the same (with the
+ * controller of our own), that end is what counts; where nobody has begun it and nobody might, it is taken back.
+ */
+export async function endOf(
+  opened: Opened,
+  id: number,
+  waited: Promise<FlipRow>,
+): Promise<{ readonly ended?: FlipRow | undefined; readonly error?: Error | undefined }> {
+  try {
+    return { ended: await waited }
+  } catch (cause) {
+    const why = explain(cause)
+    const stays = { ended: undefined, error: why }
+    const { ended, error } = await withdrawFlip(opened, id, why).catch(() => stays)
+    return { ended, error: ended && isLeft(why) ? undefined : error }
+  }
 }
 
 /**
  * Takes a request back that nobody has begun, where no controller is there who might: it would keep every later one out.
- * Returns how that is to be said, which for a request that was taken up is `why` itself.
+ * Returns the flip where it has ended, now or before, and how that is to be said.
  */
-export async function withdrawFlip(
+async function withdrawFlip(
   { store, wiring }: Pick<Opened, 'store' | 'wiring'>,
   id: number,
   why: Error,
-): Promise<{ readonly withdrawn: boolean; readonly error: Error }> {
+): Promise<{ readonly ended: FlipRow | undefined; readonly error: Error }> {
   const { configPath } = wiring
   const { signal } = new AbortController()
+  const read = async () => must((await readFlips(store, { id, limit: 1 }))[0], 'the flip')
   await using lease = await takeLease(store, { configPath, wait: false, signal })
-  if (!lease) return { withdrawn: false, error: why }
-  const flip = must((await readFlips(store, { id, limit: 1 }))[0], 'the flip')
-  if (flip.endedAtMs !== null) return { withdrawn: flip.outcome !== 'done', error: why }
-  if (flip.startedAtMs !== null) return { withdrawn: false, error: why }
-  const open = why instanceof BanyanError && why.code === CONTROL_ERRORS.FLIP_OPEN.code
-  const details = open ? [flip.slice, flip.from, why.details[1] ?? why.message] : []
-  const error = open ? new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, details, { cause: why }) : why
+  const flip = await read()
+  if (flip.endedAtMs !== null) return { ended: flip, error: why }
+  if (!lease || flip.startedAtMs !== null) return { ended: undefined, error: why }
+  const known = why instanceof BanyanError && why.code === CONTROL_ERRORS.FLIP_OPEN.code
+  const reason = isLeft(why) ? 'you stopped waiting for it' : known ? why.details[1] : undefined
+  const details = [flip.slice, flip.from, reason ?? why.message]
+  const error = reason ? new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, details, { cause: why }) : why
   await endFlip(store, id, 'undone', asFlipError(explain(error)))
-  return { withdrawn: true, error }
+  return { ended: await read(), error }
 }
 
 /** Where the controller reads the project's files, if that isn't here. */
@@ -131,6 +194,12 @@ export async function readElsewhere(
   return host === hostname() && configPath === resolve(context.config)
     ? undefined
     : { host, path: configPath }
+}
+
+/** What is wanted: by the controller's own files, where it reads others; else by the ones here, which it may not have seen. */
+export function asWanted(fact: SliceFact, slice: Slice, elsewhere: boolean): SliceFact {
+  if (elsewhere && fact.wantedStage !== null) return fact
+  return { ...fact, wantedStage: slice.stage, wantedPercent: slice.canary.percent }
 }
 
 export interface FileChange {

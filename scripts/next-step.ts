@@ -14,6 +14,10 @@ const CLEARS: Readonly<Record<string, (slice: string) => string>> = {
   NOT_IN_STEP: slice => `status ${slice} -w`,
   LAG: slice => `status ${slice} -w`,
   FLIP_IN_PROGRESS: slice => `status ${slice} -w`,
+  DATABASE_CHANGED: slice => `doctor ${slice}`,
+  ABANDONED: slice => `doctor ${slice}`,
+  WOULD_LOSE: slice => `why ${slice}`,
+  RESYNC_REQUIRED: slice => `why ${slice}`,
   ROGUE_WRITES: slice => `doctor ${slice}`,
   FINGERPRINT: slice => `doctor ${slice}`,
   UNREACHABLE: slice => `doctor ${slice}`,
@@ -52,7 +56,8 @@ export function nextStage(look: SliceLook): Stage {
 }
 
 /** True where nobody needs to ask for that step. */
-export function goesByItself({ stage, percent, want, brake }: SliceLook): boolean {
+function goesByItself({ stage, percent, want, brake, proposed }: SliceLook): boolean {
+  if (proposed) return proposed.approvedBy.length >= proposed.needed
   const wanted = { wantedStage: want?.stage ?? null, wantedPercent: want?.percent ?? null }
   return nextStep({ stage, percent, ...wanted, override: brake }) !== undefined
 }
@@ -77,7 +82,12 @@ export function nextAfterStatus(
 
 function urgencyOf(seen: SliceSeen): Urgent {
   const { slice, stage, want, brake, flip, checks } = seen
-  if (seen.rogueWrites > 0 || want === null || seen.streams.some(isBroken)) {
+  if (
+    seen.rogueWrites > 0 ||
+    seen.abandoned !== null ||
+    want === null ||
+    seen.streams.some(isBroken)
+  ) {
     return [1, `why ${slice}`]
   }
   if (differs(seen)) return [2, `why ${slice}`]
@@ -94,6 +104,9 @@ export function nextAfterWhy(seen: SliceSeen, control: ControlLook, embedded: bo
   const { slice, flip, brake, stage } = seen
   if (flip) return control.alive ? `status ${slice} -w` : embedded ? 'up' : 'run control'
   if (seen.rogueWrites > 0) return `doctor ${slice}`
+  const { abandoned } = seen
+  if (abandoned?.returnedAtMs === null) return `status ${slice} -w`
+  if (abandoned?.accepted === false) return `doctor ${slice}`
   if (seen.want === null) return `back ${slice} legacy`
   if (seen.streams.some(isBroken)) return `doctor ${slice}`
   if (differs(seen)) return `verify ${slice}`
@@ -125,6 +138,7 @@ function differs({ verification, streams }: SliceLook): boolean {
 /** The step that is wanted was tried, and it didn't end well. */
 export function lastFailed(look: SliceLook): boolean {
   const { lastFlip } = look
-  if (lastFlip === null || lastFlip.outcome === 'done') return false
+  if (lastFlip === null || lastFlip.outcome === 'done' || lastFlip.kind === 'rehearsal')
+    return false
   return lastFlip.to === nextStage(look)
 }

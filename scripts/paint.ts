@@ -46,6 +46,18 @@ export function problemLines(
   return hint ? [...lines, ...wrap(`  ${problem.hint}`, width, '  ').map(colors.cyan)] : lines
 }
 
+/** `41 ✔  2 ✖  3 ? could not be looked at` */
+export function countsText(
+  colors: Colors,
+  { ok, bad, unknown }: { readonly ok: number; readonly bad: number; readonly unknown: number },
+): string {
+  return [
+    colors.green(`${ok} ✔`),
+    ...(bad > 0 ? [colors.red(`${bad} ✖`)] : []),
+    ...(unknown > 0 ? [colors.yellow(`${unknown} ? could not be looked at`)] : []),
+  ].join('  ')
+}
+
 /** `next: banyan verify x`; never broken, so that it can be copied. */
 export function nextLine({ colors }: Paint, { self }: Context, command: string): string {
   return `next: ${colors.bold(`${self} ${command}`)}`

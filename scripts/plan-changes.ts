@@ -1,6 +1,7 @@
 /** What a flip is made of and what it changes for whom, in words: only figures that are measured or configured. Pure. */
 import { STEPS, type StepName } from '../control/cutover.ts'
 import { streamTo } from '../control/cutover-runner.ts'
+import { lossText } from '../control/way-back.ts'
 import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import { ageText, countOf, countText, sizeText, timeText } from './amounts.ts'
@@ -188,7 +189,7 @@ export function afterOf(planned: Planned): After[] {
       warns: false,
       what: `${each.key}: its foreign key ${each.name} is put back, and what is there is checked`,
     }))
-    return [refused, ...back]
+    return [...lossOf(slice, measured), refused, ...back]
   }
   return [
     refused,
@@ -207,6 +208,12 @@ export function afterOf(planned: Planned): After[] {
         : `${each.key}: the foreign key ${each.name} is dropped before the hold; its text is kept for the way back`,
     })),
   ]
+}
+
+function lossOf({ service }: Slice, { wayBack }: Measured): After[] {
+  if (!wayBack?.loses) return []
+  const what = `${lossText(wayBack.loses)} that only ${service} has would not be in legacy`
+  return [{ warns: true, what }]
 }
 
 function seenWriters({ census }: Measured): After[] {

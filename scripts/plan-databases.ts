@@ -85,7 +85,7 @@ export async function readDatabases(
     epoch: await known(both && epochOf(both, slice, fact, forward)),
     sequences: await known(both && sequencesOf(asked, slice, both, forward)),
     keys: await known(
-      legacy && (forward ? keysDropped(asked, legacy, slice) : keysRestored(asked, slice)),
+      legacy && (forward ? keysDropped(legacy, slice) : keysRestored(asked, legacy, slice)),
     ),
     sizes: null,
     away,
@@ -140,12 +140,8 @@ async function sequencesOf(
 }
 
 /** Those that the flip drops before its hold, and those that an earlier try has dropped. */
-async function keysDropped(
-  { store }: Asked,
-  legacy: pg.Client,
-  slice: Slice,
-): Promise<InDatabases['keys']> {
-  const loosened = await readLoosened(store, 'legacy')
+async function keysDropped(legacy: pg.Client, slice: Slice): Promise<InDatabases['keys']> {
+  const loosened = await readLoosened(legacy)
   const there = await readForeignKeys(legacy)
   const both = [...there, ...loosened.filter(key => !there.some(each => same(each, key)))]
   return crossingKeys(slice, both)
@@ -161,7 +157,11 @@ function same(a: ForeignKeyFact, b: ForeignKeyFact): boolean {
 }
 
 /** Those that no other moved slice needs loose. */
-async function keysRestored({ store, wiring }: Asked, slice: Slice): Promise<InDatabases['keys']> {
+async function keysRestored(
+  { store, wiring }: Asked,
+  legacy: pg.Client,
+  slice: Slice,
+): Promise<InDatabases['keys']> {
   const facts = await readSlices(store.pool)
   const away = wiring.project.slices.filter(each => {
     const stage = facts.find(fact => fact.name === each.name)?.stage ?? 'legacy'
@@ -169,7 +169,7 @@ async function keysRestored({ store, wiring }: Asked, slice: Slice): Promise<InD
   })
   const needed = (key: KeyInDatabase): boolean =>
     away.some(each => crossingKeys(each, [key]).length > 0)
-  return (await readLoosened(store, 'legacy'))
+  return (await readLoosened(legacy))
     .filter(key => !needed(key))
     .map(key => ({ key: foreignKeyName(key), name: key.name, table: key.table, dropped: true }))
 }

@@ -6,6 +6,7 @@ import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import { readRouters } from '../control/store/routers.ts'
 import type { SliceFact } from '../control/store/slices.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
+import { readWayBack, type WayBack } from '../control/way-back.ts'
 import { lastVerification, type VerificationRow } from '../control/store/verifications.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
@@ -20,13 +21,20 @@ const FLIPS_MAX = 200
 export interface Measured extends InDatabases {
   readonly routers: number
   readonly streams: readonly StreamRow[]
+  /** Of a slice on its way home. */
+  readonly wayBack: WayBack | null
   readonly verification: VerificationRow | null
-  /** Of the last ten fenced flips of the slice that were done, in ms; newest first. */
-  readonly pauses: readonly number[]
+  /** Of the last ten fenced flips and rehearsals of the slice that were done; newest first. */
+  readonly pauses: readonly Pause[]
   readonly census: {
     readonly transactions: number
     readonly writers: readonly { name: string; perDay: number; waived: boolean }[]
   }
+}
+
+export interface Pause {
+  readonly ms: number
+  readonly rehearsal: boolean
 }
 
 export async function measure(
@@ -43,6 +51,10 @@ export async function measure(
   return {
     routers: (await readRouters(store)).length,
     streams: moving ? streams : [],
+    wayBack:
+      moving && STAGES[fact.stage].owner === 'service' && STAGES[to].owner === 'legacy'
+        ? await readWayBack(asked, slice)
+        : null,
     verification: (await lastVerification(store, slice.name)) ?? null,
     pauses: pausesOf(await readFlips(store, { slice: slice.name, limit: FLIPS_MAX })),
     census: { transactions: census.transactions, writers: writersIn(slice, census) },
@@ -50,12 +62,12 @@ export async function measure(
   }
 }
 
-export function pausesOf(flips: readonly FlipRow[]): number[] {
+export function pausesOf(flips: readonly FlipRow[]): Pause[] {
   return flips
-    .filter(each => each.outcome === 'done' && each.kind !== 'rehearsal' && each.steps.length > 0)
+    .filter(each => each.outcome === 'done' && each.steps.length > 0)
     .filter(each => movesOwner(each.from, each.to))
     .slice(0, PAUSES_MAX)
-    .map(pauseOf)
+    .map(each => ({ ms: pauseOf(each), rehearsal: each.kind === 'rehearsal' }))
 }
 
 /** All but the monolith itself, who writes most. */

@@ -1,7 +1,13 @@
-/** `banyan plan`: what a flip would do now, and everything that stands in its way. Changes nothing, needs no controller. */
+/**
+ * `banyan plan`: what a flip would do now, and everything that stands in its way. Moves nothing, needs no controller. One
+ * that would move the owner is kept under its hash, for whoever approves it.
+ */
 import { readController } from '../control/lease.ts'
 import { readFlips } from '../control/store/flips.ts'
-import { readSlices, type SliceFact } from '../control/store/slices.ts'
+import { planOf, shortHash } from '../control/plan.ts'
+import { proposedStep } from '../control/reconcile.ts'
+import { ownerEpoch, readApprovals, storePlan } from '../control/store/plans.ts'
+import { overridden, readSlices, type SliceFact } from '../control/store/slices.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
@@ -10,7 +16,7 @@ import { type Asked, checkFlip, SharedDatabases } from './checks-now.ts'
 import { jsonText, type Context, type ExitCode, type Problem } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { stageOf } from './flip.ts'
-import { readElsewhere } from './move.ts'
+import { asWanted, readElsewhere } from './move.ts'
 import { clearing } from './next-step.ts'
 import { nextLine, paintOf } from './paint.ts'
 import {
@@ -22,7 +28,7 @@ import {
   stepsOf,
   wayBackOf,
 } from './plan-changes.ts'
-import { measure, type Measured } from './plan-facts.ts'
+import { measure, type Measured, type Pause } from './plan-facts.ts'
 import { planLines } from './plan-text.ts'
 import { printable } from './table.ts'
 
@@ -41,8 +47,9 @@ export interface Plan {
   readonly steps: readonly PlannedStep[]
   readonly pause: {
     readonly budgetMs: number
-    /** How many fenced flips the figures are from; at most ten. */
+    /** How many fenced flips, and rehearsals of them, the figures are from; at most ten together. */
     readonly flips: number
+    readonly rehearsals: number
     readonly p50Ms: number | null
     readonly maxMs: number | null
   } | null
@@ -51,6 +58,19 @@ export interface Plan {
   readonly after: readonly After[]
   /** What the way back costs from there; null where there is none to speak of. */
   readonly wayBack: string | null
+  /** What a person approves by its hash: null where no step leads there. */
+  readonly plan: {
+    readonly hash: string
+    /** As it is printed, and typed. */
+    readonly short: string
+    /** Null where it moves no owner: nobody has to approve it. */
+    readonly goodForMs: number | null
+    /** How many persons other than who asks must approve it. */
+    readonly needed: number
+    /** A change of the file that stands as proposed until somebody approves it. */
+    readonly proposed: boolean
+    readonly approvedBy: readonly string[]
+  } | null
   readonly blockers: readonly Problem[]
   readonly measured: Measured
   /** Without `banyan` in front. */
@@ -69,7 +89,7 @@ export async function runPlan(
     const { slice, fact } = await findSlice(opened, name)
     const to = stageOf(stage, fact, undefined)
     await using databases = new SharedDatabases(() => wiring)
-    const plan = await planOf({ store, wiring, databases }, context, { slice, fact, to })
+    const plan = await wholePlan({ store, wiring, databases }, context, { slice, fact, to })
     const paint = paintOf(context)
     context.write(
       context.json
@@ -93,7 +113,7 @@ async function mustBeKnown({ wiring, store }: Opened, name: string): Promise<voi
   throw new BanyanError(CONTROL_ERRORS.FILE_ELSEWHERE, details)
 }
 
-async function planOf(
+async function wholePlan(
   asked: Asked,
   context: Context,
   { slice, fact, to }: { slice: Slice; fact: SliceFact; to: Stage },
@@ -114,14 +134,20 @@ async function planOf(
     measured,
     sequenceHeadroom: wiring.project.banyan.limits.sequenceHeadroom,
   }
+  const hashed = possible ? await hashOf(asked, context, { slice, fact, to, percent }) : null
   const blockers = same
     ? []
     : once([
         ...(await asksRefused(asked, context, slice, fact, to)),
         ...(possible ? measured.away : []),
-        ...(await checksRefused(asked, slice, to)),
+        ...(await checksRefused(
+          { ...asked, asker: { actor: context.actor, kind: 'flip', percent } },
+          slice,
+          to,
+        )),
       ])
-  const again = `plan ${slice.name} ${to}`
+  const unapproved = blockers.some(each => each.code === 'APPROVAL')
+  const approve = hashed && (unapproved || hashed.proposed) ? `approve ${hashed.short}` : null
   return {
     slice: slice.name,
     service: slice.service,
@@ -135,13 +161,38 @@ async function planOf(
     changes: !fenced && possible ? changesOf(planned) : [],
     after: fenced && possible ? afterOf(planned) : [],
     wayBack: possible ? wayBackOf(planned) : null,
+    plan: hashed,
     blockers,
     measured,
     next: same
       ? `status ${slice.name}`
       : blockers.length === 0
-        ? `flip ${slice.name} ${to}`
-        : clearing(slice.name, blockers, again),
+        ? (approve ?? `flip ${slice.name} ${to}`)
+        : clearing(slice.name, blockers, approve ?? `plan ${slice.name} ${to}`),
+  }
+}
+
+/** Its hash; a plan that moves the owner is stored, so that it can be approved. */
+async function hashOf(
+  { store, wiring }: Asked,
+  context: Context,
+  step: { slice: Slice; fact: SliceFact; to: Stage; percent: number },
+): Promise<NonNullable<Plan['plan']>> {
+  const { fact, to, percent } = step
+  const { name, cutover } = step.slice
+  const { project } = wiring
+  const epoch = await ownerEpoch(store, name)
+  const plan = planOf(project, { slice: name, from: fact.stage, to, percent, epoch })
+  const moves = movesOwner(fact.stage, to)
+  const goodForMs = project.banyan.limits.planMaxAgeMs
+  if (moves) await storePlan(store.pool, plan, { by: context.actor, goodForMs })
+  const elsewhere = (await readElsewhere({ store }, context)) !== undefined
+  const wants = proposedStep(asWanted(fact, step.slice, elsewhere))
+  return {
+    ...{ hash: plan.hash, short: shortHash(plan), goodForMs: moves ? goodForMs : null },
+    needed: moves ? cutover.approvals : 0,
+    proposed: wants?.to === to && wants.percent === percent,
+    approvedBy: (await readApprovals(store, plan)).map(each => each.actor),
   }
 }
 
@@ -160,10 +211,7 @@ async function asksRefused(
     refused.push(new BanyanError(CONTROL_ERRORS.FLIP_IN_PROGRESS, details))
   }
   const { override } = fact
-  if (override) {
-    const details = [slice.name, override.stage, override.by, override.reason]
-    refused.push(new BanyanError(CONTROL_ERRORS.OVERRIDDEN, details))
-  }
+  if (override) refused.push(overridden(slice.name, override))
   const elsewhere = await readElsewhere({ store }, context)
   const proposed = fact.wantedStage === to && movesOwner(fact.stage, to)
   if (elsewhere && !proposed) {
@@ -183,8 +231,10 @@ function once(problems: readonly Problem[]): Problem[] {
   return [...new Map(problems.map(each => [`${each.code} ${each.message}`, each])).values()]
 }
 
-function pauseFigures(pauses: readonly number[], budgetMs: number): Plan['pause'] {
-  const sorted = [...pauses].sort((a, b) => a - b)
+function pauseFigures(pauses: readonly Pause[], budgetMs: number): Plan['pause'] {
+  const sorted = pauses.map(each => each.ms).sort((a, b) => a - b)
   const p50Ms = sorted[Math.floor((sorted.length - 1) / 2)] ?? null
-  return { budgetMs, flips: sorted.length, p50Ms, maxMs: sorted.at(-1) ?? null }
+  const rehearsals = pauses.filter(each => each.rehearsal).length
+  const flips = pauses.length - rehearsals
+  return { budgetMs, flips, rehearsals, p50Ms, maxMs: sorted.at(-1) ?? null }
 }

@@ -1,4 +1,4 @@
-/** `banyan release`: takes the brake off. */
+/** `banyan release`: takes the brake off, or ends a pause. */
 import { nextStep } from '../control/reconcile.ts'
 import { append } from '../control/store/journal.ts'
 import { clearOverride } from '../control/store/slices.ts'
@@ -17,7 +17,8 @@ export async function runRelease(context: Context, name: string): Promise<ExitCo
     await transact(opened.store, ['slice'], async client => {
       await clearOverride(client, name)
       const detail = { stage: override.stage, by: override.by, reason: override.reason }
-      await append(client, { actor: context.actor, slice: name, kind: 'brake off', detail })
+      const kind = override.paused ? 'pause off' : 'brake off'
+      await append(client, { actor: context.actor, slice: name, kind, detail })
     })
     const wanted = { wantedStage: slice.stage, wantedPercent: slice.canary.percent }
     const step = nextStep({ ...fact, ...wanted, override: null })
@@ -26,14 +27,16 @@ export async function runRelease(context: Context, name: string): Promise<ExitCo
       context.write(jsonText({ slice: name, stage: fact.stage, wants, step }))
       return 0
     }
-    context.write(`✔ ${name}  the brake of ${override.by} is off (${override.reason})\n`)
+    const what = override.paused ? 'the pause of' : 'the brake of'
+    const off = override.paused ? 'is over' : 'is off'
+    context.write(`✔ ${name}  ${what} ${override.by} ${off} (${override.reason})\n`)
     if (step) {
       const to = stageText(step.to, step.percent)
       context.write(`  ${slice.file} wants ${slice.stage}: it goes to ${to} by itself now\n`)
       context.write(`next: ${commandLine(context, `status ${name}`)}\n`)
     } else if (slice.stage !== fact.stage) {
       context.write(
-        `  ${slice.file} wants ${slice.stage}: that moves the owner, so it waits for you\n`,
+        `  ${slice.file} wants ${slice.stage}: that moves the owner, so it stands as proposed\n`,
       )
       context.write(`next: ${commandLine(context, `plan ${name} ${slice.stage}`)}\n`)
     } else context.write(`next: ${commandLine(context, `status ${name}`)}\n`)

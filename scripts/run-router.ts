@@ -1,4 +1,5 @@
 /** `banyan run router`: the façade as a process. It goes on by its last orders while the control database is away. */
+import { ordersByLegacy } from '../control/orders-by-legacy.ts'
 import { RouterLink, StreamFreshness } from '../control/router-link.ts'
 import { keepIdentityKey } from '../control/store/identity.ts'
 import { buildOrders } from '../control/orders.ts'
@@ -22,12 +23,21 @@ export async function runRouter(context: Context, { log, ready }: PartOptions): 
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
   let address = ''
-  await using link = new RouterLink({ store, ear, address: () => address })
   const url = wiring.legacy.capture
   const legacy = pool({ url, applicationName: 'banyan router', max: TOKEN_SESSIONS })
+  const before = () => ordersByLegacy(legacy, wiring.project)
+  await using link = new RouterLink({ store, ear, address: () => address, before })
   try {
     const freshness = new StreamFreshness(store, legacy)
     const identityKey = await keepIdentityKey(store, newIdentityKey)
+    // A port that answers 503 to everything would be sent clients by whatever balances the load.
+    await link.ready(context.signal)
+    if (context.signal.aborted) return
+    // A control database that was made anew gets the key back from whoever still has it.
+    ear.on(topic => {
+      if (topic !== 'all' && topic !== 'orders') return
+      void keepIdentityKey(store, () => Promise.resolve(identityKey)).catch(() => undefined)
+    })
     const listen = listenOf(wiring.project.banyan.router.listen)
     await using router = await openRouter({ control: link, freshness, identityKey, log, listen })
     address = router.address.url

@@ -1,6 +1,7 @@
 /** `banyan run sync`: the worker that carries changes. It begins anew when the files say something else than stages. */
 import { settlementOf } from '../control/cutover-runner.ts'
 import { lostSlices } from '../control/reconcile.ts'
+import { mustRemember } from '../control/remembered.ts'
 import { readSlices } from '../control/store/slices.ts'
 import type { Store } from '../control/store/store.ts'
 import { createSyncStore } from '../control/sync-store.ts'
@@ -21,6 +22,7 @@ export async function runSync(context: Context, options: PartOptions): Promise<v
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store } = opened
+  await mustRemember(store, wiring)
   options.ready({})
   while (!context.signal.aborted) {
     const stop = new AbortController()

@@ -35,9 +35,15 @@ export async function runPart(
   if (!load) throw new BanyanError(CONTROL_ERRORS.PART_UNKNOWN, [part])
   const lagMs = lagOf(lag, 'run')
   const run = await load()
+  const log = jsonLog(part)
+  // Node would print it with all that it carries: a server's detail quotes rows.
+  process.on('uncaughtException', err => {
+    log.error({ err }, 'part failed')
+    process.exit(1)
+  })
   try {
     await run(context, {
-      log: jsonLog(part),
+      log,
       lagMs,
       ready(where) {
         tell({ ready: where })

@@ -1,17 +1,19 @@
 /** One slice in words and cells, for every screen that shows it. */
 import { parseStream } from '../model/stream.ts'
 import { STAGES } from '../model/stage.ts'
+import type { FlipRow } from '../control/store/flips.ts'
 import { ageText, countOf, countText, timeText } from './amounts.ts'
 import type { Checked } from './checks-now.ts'
 import { percentText, stageText } from './flip-text.ts'
 import type { SliceLook } from './look.ts'
-import { atWant, goesByItself, lastFailed, nextStage, type SliceSeen } from './next-step.ts'
+import { atWant, lastFailed, nextStage, type SliceSeen } from './next-step.ts'
+import { wayBackWords } from './loss-text.ts'
 import type { Paint } from './paint.ts'
 
 /** `moved → canary 25 %`, or the stage alone where it is the wanted one. */
 export function stageCell(look: SliceLook, { colors }: Paint): string {
   const is = stageText(look.stage, look.percent)
-  const braked = look.brake ? colors.yellow(' brake') : ''
+  const braked = look.brake ? colors.yellow(look.brake.paused ? ' pause' : ' brake') : ''
   if (atWant(look)) return is + braked
   const want = look.want ? stageText(look.want.stage, look.want.percent) : 'no file'
   return `${colors.yellow(want)} → ${is}${braked}`
@@ -73,6 +75,8 @@ export function wayBackCell(
   const [cost, promise] = wayBack.split(', ')
   if (promise === undefined) return wayBack
   if (checks === null || STAGES[checks.to].owner !== 'legacy') return `${cost} ${unknown}`
+  const way = checks.wayBack
+  if (way && (way.state === 'broken' || way.state === 'away')) return `${wayBackWords(way)} ${bad}`
   if (checks.state === 'unknown') return `${cost} ${unknown}`
   if (checks.state === 'blocked') return `not now ${bad}`
   return `${short ? cost : wayBack} ${good}`
@@ -114,20 +118,39 @@ export function reasonText(
   seen: SliceSeen,
   { controlAlive, named }: { readonly controlAlive: boolean; readonly named: boolean },
 ): string | undefined {
-  const { want, brake, flip, service, checks } = seen
+  const { want, brake, flip, service, checks, proposed } = seen
   if (want === null) return 'its file is gone: no router knows its routes, they all go to legacy'
   if (atWant(seen)) return undefined
   const wants = `${named ? `${want.file} ` : ''}wants ${stageText(want.stage, want.percent)}`
-  if (brake) return `${wants}: the brake holds it`
+  if (brake) return `${wants}: the ${brake.paused ? 'pause' : 'brake'} holds it`
   if (flip) return `${wants}: it is on its way`
   const next = nextStage(seen)
-  if (lastFailed(seen)) return `${wants}: the last flip to ${next} was ${seen.lastFlip?.outcome}`
-  if (!goesByItself(seen)) {
+  if (proposed) {
     const to = STAGES[next].owner === 'legacy' ? 'legacy' : service
     const what = seen.tables.length > 0 ? 'the tables' : 'its writes'
-    return `${wants}: that gives ${what} to ${to}, so it waits for your word`
+    const failed = lastFailed(seen)
+      ? `the last flip to ${next} was ${seen.lastFlip?.outcome}; `
+      : ''
+    return `${wants}: ${failed}that gives ${what} to ${to}, so it stands as proposed`
   }
+  if (lastFailed(seen)) return `${wants}: the last flip to ${next} was ${seen.lastFlip?.outcome}`
   if (!controlAlive) return `${wants}: no controller is there to take it to ${next}`
   const once = checks?.state === 'blocked' ? ' once nothing is in the way' : ''
   return `${wants}: it goes to ${next} by itself${once}`
+}
+
+/** What a proposal waits for, and the command; undefined where nothing is proposed, or it is on its way. */
+export function proposedText({ proposed, flip }: SliceLook): string | undefined {
+  if (proposed === null || flip) return undefined
+  const { short, needed, approvedBy } = proposed
+  const by = approvedBy.length > 0 ? `, approved by ${approvedBy.join(', ')},` : ''
+  const more = needed - approvedBy.length
+  if (more <= 0) return `plan ${short}${by} is carried out by itself`
+  const who = by === '' ? `${countOf(more, 'person')} to approve it` : `${more} more`
+  return `plan ${short}${by} waits for ${who}: banyan approve ${short}`
+}
+
+/** `flip to moved`, `rehearsal of moved` */
+export function flipName({ kind, to, percent }: FlipRow): string {
+  return kind === 'rehearsal' ? `rehearsal of ${to}` : `flip to ${stageText(to, percent)}`
 }

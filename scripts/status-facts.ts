@@ -1,5 +1,6 @@
 /** All that `banyan status` shows, as one value: the control database first, then whatever answers in time. */
 import { basename, dirname, resolve } from 'node:path'
+import type { Asker } from '../control/approval.ts'
 import type { BanyanFile } from '../model/banyan-file.ts'
 import { STAGES } from '../model/stage.ts'
 import type { DatabaseUrls, Wiring } from '../model/wiring.ts'
@@ -78,7 +79,10 @@ export async function readStatus(
     memory.get('databases', DATABASES_KEEP_MS, () => readDatabases(wiring)),
   ])
   const slices = await Promise.all(
-    look.slices.map(async slice => ({ ...slice, checks: await checksOf(asked, slice, options) })),
+    look.slices.map(async slice => {
+      const askedFor = { ...asked, asker: askerOf(wiring, context, slice) }
+      return { ...slice, checks: await checksOf(askedFor, slice, options) }
+    }),
   )
   const embedded = banyan.control.database === 'embedded'
   return {
@@ -92,6 +96,13 @@ export async function readStatus(
     insecure: insecureOf(banyan),
     next: nextAfterStatus({ ...look, slices }, embedded),
   }
+}
+
+/** Whoever looks is who would ask for the next flip. */
+export function askerOf({ project }: Wiring, { actor }: Context, look: SliceLook): Asker {
+  const slice = project.slices.find(each => each.name === look.slice)
+  const percent = nextStage(look) === 'canary' ? (slice?.canary.percent ?? 0) : 0
+  return { actor, kind: 'flip', percent }
 }
 
 /** Null where it isn't looked at: the way out of `legacy` is only checked for whoever wants it, it asks a lot of both sides. */

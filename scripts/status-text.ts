@@ -1,6 +1,7 @@
 /** `banyan status` as text. Pure: it prints what was read, and nothing that wasn't. */
+import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
+import { abandonedLines } from './abandoned-text.ts'
 import { ageText, countOf, countText, shareText, sizeText, timeText } from './amounts.ts'
-import { stageText } from './flip-text.ts'
 import type { SliceSeen } from './next-step.ts'
 import { type Paint, problemLines } from './paint.ts'
 import * as say from './slice-text.ts'
@@ -19,9 +20,19 @@ export function statusLines(status: Status, paint: Paint): string[] {
         `! INSECURE  ${name} ${url}: any TLS certificate is taken for its own (insecure: true)`,
       ),
     ),
+    ...changedLines(status, paint),
+    ...abandonedLines(status.slices, status, paint),
     ...tableLines(status, paint),
     ...findingLines(status, paint),
   ].flatMap(line => wrap(line, paint.width, '  '))
+}
+
+/** A database that was restored, failed over or copied: nothing of its slices moves before a person has looked. */
+function changedLines({ slices }: Status, paint: Paint): string[] {
+  return slices
+    .flatMap(each => each.checks?.blockers ?? [])
+    .filter(each => each.code === ABANDON_ERRORS.DATABASE_CHANGED.code)
+    .flatMap(each => problemLines({ ...paint, width: Infinity }, each))
 }
 
 /** A folder's name may be longer than what it heads. */
@@ -165,16 +176,19 @@ function standingLines(slice: SliceSeen, { nowMs, control, only }: Status, paint
       flip.startedAtMs === null ? 'not begun yet' : `begun ${ageText(nowMs - flip.startedAtMs)}`
     const where = at ? `, at ${at}` : ''
     lines.push(
-      `${colors.yellow(`flip to ${stageText(flip.to, flip.percent)} under way`)}: asked for by ${flip.actor}, ${began}${where}`,
+      `${colors.yellow(`${say.flipName(flip)} under way`)}: asked for by ${flip.actor}, ${began}${where}`,
     )
   }
   if (brake) {
     const since = ageText(nowMs - brake.atMs)
+    const [what, how] = brake.paused ? ['pause', 'stays'] : ['brake', 'held']
     lines.push(
-      `${colors.yellow('brake')}: held at ${brake.stage} by ${brake.by}, ${since}: ${brake.reason}`,
+      `${colors.yellow(what)}: ${how} at ${brake.stage} by ${brake.by}, ${since}: ${brake.reason}`,
     )
   }
   if (reason !== undefined) lines.push(colors.yellow(reason))
+  const proposed = say.proposedText(slice)
+  if (proposed !== undefined) lines.push(colors.yellow(proposed))
   return lines
 }
 

@@ -1,8 +1,10 @@
 /** `banyan why` as text. Pure: it prints what was read, and nothing that wasn't. */
 import type { FlipRow } from '../control/store/flips.ts'
+import { abandonedLines } from './abandoned-text.ts'
 import { ageText, clockText, countOf, countText, timeText } from './amounts.ts'
 import { findingLines } from './finding-text.ts'
 import { pauseOf, stageText } from './flip-text.ts'
+import { pendingLines, wayBackWords } from './loss-text.ts'
 import type { SliceLook } from './look.ts'
 import type { SliceSeen } from './next-step.ts'
 import { type Paint, problemLines } from './paint.ts'
@@ -24,12 +26,14 @@ export function whyLines(why: Why, paint: Paint): string[] {
   const sections: readonly (readonly [string, readonly string[]])[] = [
     ['', [flow(about, width - LABEL).join('\n')]],
     ['want', wantLines(why, paint)],
-    ['brake', brakeLines(why, paint)],
-    ['flip', openFlipLines(why, paint)],
+    [slice.brake?.paused ? 'pause' : 'brake', brakeLines(why, paint)],
+    [slice.flip?.kind === 'rehearsal' ? 'rehearsal' : 'flip', openFlipLines(why, paint)],
     ['last flip', lastFlipLines(slice, nowMs, paint)],
+    ['given up', abandonedLines([slice], why, paint)],
     ['came here', cameLines(why)],
     ['streams', streamLines(slice, paint)],
     ['verified', verifiedLines(slice, nowMs, paint)],
+    ['way back', wayBackLines(why, paint)],
     ['checks', checkLines(why, paint)],
   ]
   return [
@@ -54,21 +58,30 @@ function wantLines({ slice, control }: Why, { colors, good }: Paint): string[] {
   const from = control.elsewhere
     ? [`the controller reads ${control.configPath} on ${control.host}, not the files here`]
     : []
-  if (reason !== undefined) return [colors.yellow(reason), ...from]
+  const proposed = say.proposedText(slice)
+  if (reason !== undefined) {
+    return [reason, ...(proposed === undefined ? [] : [proposed])].map(colors.yellow).concat(from)
+  }
   return [`${good} ${slice.want?.file} wants what is`, ...from]
 }
 
 function brakeLines({ slice, nowMs }: Why, { colors }: Paint): string[] {
   const { brake } = slice
   if (brake === null) return []
-  const on = `${colors.yellow(`held at ${brake.stage}`)} by ${brake.by}, ${ageText(nowMs - brake.atMs)}`
-  return [`${on}: ${brake.reason}`, `it stands, whatever the file says, until it is released`]
+  const what = `${brake.paused ? 'stays' : 'held'} at ${brake.stage}`
+  const on = `${colors.yellow(what)} by ${brake.by}, ${ageText(nowMs - brake.atMs)}`
+  const stands = brake.paused
+    ? 'no flip of it begins, by file or by hand, until it is released'
+    : 'it stands, whatever the file says, until it is released'
+  return [`${on}: ${brake.reason}`, stands]
 }
 
 function openFlipLines({ slice, nowMs, control }: Why, paint: Paint): string[] {
   const { flip } = slice
   if (flip === null) return []
-  const to = paint.colors.yellow(`to ${stageText(flip.to, flip.percent)} under way`)
+  const what =
+    flip.kind === 'rehearsal' ? `of ${flip.to}` : `to ${stageText(flip.to, flip.percent)}`
+  const to = paint.colors.yellow(`${what} under way`)
   const began =
     flip.startedAtMs === null ? 'not begun yet' : `begun ${ageText(nowMs - flip.startedAtMs)}`
   const alone = control.alive ? [] : ['no controller is there: the next one settles it']
@@ -80,9 +93,13 @@ function lastFlipLines({ lastFlip, checks }: SliceSeen, nowMs: number, paint: Pa
   const { colors } = paint
   const { outcome, error, to, percent, endedAtMs, actor } = lastFlip
   const mark = outcome === 'done' ? paint.good : paint.bad
-  const how = outcome === 'done' ? outcome : colors.red(String(outcome))
+  const rehearsed = lastFlip.kind === 'rehearsal' ? 'rehearsed: nothing moved' : outcome
+  const how = outcome === 'done' ? rehearsed : colors.red(String(outcome))
   const age = endedAtMs === null ? '' : ` ${ageText(nowMs - endedAtMs)}`
-  const kind = { flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' }
+  const kind = {
+    ...{ flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' },
+    abandon: ' (given up)',
+  }
   const reason = lastFlip.reason === null ? '' : `: ${lastFlip.reason}`
   const whole = { ...paint, width: Infinity }
   // What is still in the way stands under `checks`, with the command that clears it.
@@ -155,6 +172,16 @@ function verifiedLines(slice: SliceLook, nowMs: number, paint: Paint): string[] 
       return `  ${table.table}: ${parts(table)} of ${countOf(table.rows, 'row')}: ${table.keys.join(', ')}${rest}`
     }),
   ]
+}
+
+/** Only where the way home is looked at: what it would cost now, and what it would lose. */
+function wayBackLines({ slice, nowMs }: Why, paint: Paint): string[] {
+  const way = slice.checks?.wayBack
+  if (!way) return []
+  const words = wayBackWords(way)
+  if (way.state === 'lossless') return [`${paint.good} ${words}`]
+  const lines = [`${paint.bad} ${paint.colors.red(words)}`, ...(way.why === null ? [] : [way.why])]
+  return way.loses ? [...lines, ...pendingLines(way.loses, nowMs)] : lines
 }
 
 function checkLines({ slice }: Why, paint: Paint): string[] {

@@ -7,6 +7,7 @@ import { withControl } from './control-store.ts'
 import { type Look, readLook, type SliceLook } from './look.ts'
 import { nextAfterWhy, nextStage, type SliceSeen } from './next-step.ts'
 import { nextLine, paintOf } from './paint.ts'
+import { askerOf } from './status-facts.ts'
 import { unknownSlice } from './status.ts'
 import { printable } from './table.ts'
 import { whyLines } from './why-text.ts'
@@ -37,7 +38,7 @@ export async function runWhy(context: Context, name: string): Promise<ExitCode> 
     await using databases = new SharedDatabases(() => wiring)
     const file = wiring.project.slices.find(each => each.name === name)
     const known = file !== undefined && look.sinceMs !== null
-    const asked = { store, wiring, databases }
+    const asked = { store, wiring, databases, asker: askerOf(wiring, context, look) }
     const checks = known ? await checkFlip(asked, file, nextStage(look), CHECKS_MS) : null
     const slice = { ...look, checks }
     const embedded = wiring.project.banyan.control.database === 'embedded'

@@ -131,7 +131,11 @@ async function embeddedControl(config: string): Promise<string> {
   }
 }
 
-async function readSecret(reference: string, folder: string): Promise<string | { why: string }> {
+/** What a reference leads to, trimmed; relative paths begin at `folder`. */
+export async function readSecret(
+  reference: string,
+  folder: string,
+): Promise<string | { why: string }> {
   const secret = parseReference(reference)
   if (secret.kind === 'env') {
     const value = process.env[secret.name]

@@ -1,10 +1,9 @@
 /** What would go wrong if these tables were kept in step: everything at once, before anything is changed. */
 import { BanyanError } from '../model/errors.ts'
-import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import { PREFLIGHT_ERRORS as RULES } from '../model/errors-preflight.ts'
 import type { TableRenames } from '../model/mapping.ts'
 import { rowKey, type TableFacts } from '../postgres/catalog.ts'
-import { captureBlockers } from '../postgres/probes.ts'
+import { captureBlockers, replicaBlocker } from '../postgres/probes.ts'
 import { columnBlockers } from './preflight-columns.ts'
 import type { PreflightFacts, RoleView, SideFacts } from './preflight-facts.ts'
 
@@ -42,10 +41,9 @@ function serverBlockers(
   const blockers = does.captures
     ? captureBlockers(capture.server, where, { slots: 1, senders: 1 })
     : []
-  const { role, version, encoding } = apply.server
-  if (does.applies && !role.setReplica) {
-    blockers.push(new BanyanError(POSTGRES_ERRORS.ROLE_REPLICA_DENIED, [role.name, version]))
-  }
+  const { encoding } = apply.server
+  const denied = does.applies ? replicaBlocker(apply.server) : null
+  if (denied) blockers.push(denied)
   if (encoding === 'SQL_ASCII') blockers.push(new BanyanError(RULES.ENCODING, [name]))
   return blockers
 }

@@ -1,6 +1,7 @@
 /** What a worker needs to keep outside the slice's databases. Implemented on the control database (control/sync-store.ts). */
 import type { Message } from '../model/change.ts'
 import type { Side, Stage } from '../model/stage.ts'
+import type { Closed } from '../postgres/abandon.ts'
 import type { Census, RogueWrite, StreamProgress } from './ports.ts'
 import type { TableResult } from './verify/full.ts'
 import type { Cascade } from './apply/table.ts'
@@ -15,6 +16,8 @@ export interface SyncStore {
   stages(): Promise<ReadonlyMap<string, Stage>>
   /** True while this worker is the stream's only one. Standbys ask again. */
   claim(stream: string): Promise<boolean>
+  /** True where a worker that stood still was ended a moment ago: what it had open is in the way of its successors. */
+  predecessorSilent(): Promise<boolean>
   state(
     stream: string,
     slice: string | null,
@@ -38,6 +41,10 @@ export interface SyncStore {
   ): Promise<void>
   /** Past verifications of the slice no longer vouch: not every key that was changed since is known. */
   outdate(slice: string, why: string): Promise<void>
+  /** The service's database was closed at a contact: legacy is the owner of record, and it had been left behind. */
+  returned(slice: string, closed: Closed): Promise<void>
+  /** The service was copied anew after legacy took the tables without it. */
+  copied(slice: string): Promise<void>
   /** What a deleted parent of these tables takes along in the target. */
   cascades(database: string, tables: readonly string[]): Promise<ReadonlyMap<string, Cascade[]>>
 }

@@ -1,6 +1,7 @@
 /** How a stream begins (from nothing, by a copy or an empty slot) and how it ends for good. */
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
+import { Closers } from '../model/closers.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { APPLY_ERRORS } from '../model/errors-apply.ts'
 import {
@@ -17,10 +18,13 @@ import { COPIES, formatStream, slotOf, type StreamName } from '../model/stream.t
 import { type DatabaseUrls, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
+import { sqlState } from '../postgres/explain.ts'
 import { acceptFingerprint, readGate } from '../postgres/gate.ts'
 import { createSlot, dropSlot } from '../postgres/slot.ts'
 import { switchCensus } from './census-switch.ts'
+import { copyIsComplete, firstContact } from './contact.ts'
 import type { StreamTask } from './plan.ts'
+import { endPredecessor } from './predecessor.ts'
 import { copySlice } from './snapshot/copy-slice.ts'
 import type { SyncStore } from './store.ts'
 import { verificationSlot } from './verify/slice.ts'
@@ -103,6 +107,7 @@ export async function beginStream(
   if (stream.what !== COPIES) {
     await acceptFingerprint(sessions.from, stream.what)
     await acceptFingerprint(sessions.to, stream.what)
+    if (stream.from === 'legacy') await copyIsComplete({ store }, stream.what, sessions.from)
   }
 }
 
@@ -130,6 +135,9 @@ export async function endStream(
   const stop = AbortSignal.any([signal, AbortSignal.timeout(DROP_MS)])
   const slot = slotOf(task.stream)
   const url = sides.source.capture
+  if (await context.store.predecessorSilent()) await endPredecessor(task.stream, sides, stop)
+  // What is in legacy goes first: a service that is gone for good must not keep its WAL there.
+  if (task.stream.from !== 'legacy') await contactOnce(context, task, signal)
   await dropSlot({ url, slot, signal: stop })
   // A worker that is killed in a verification leaves it.
   await dropSlot({ url, slot: verificationSlot(slot), signal: stop })
@@ -142,6 +150,7 @@ export async function endStream(
     })
     await switchCensus(legacy, task.stream.what, false).finally(() => legacy.end())
   }
+  if (task.stream.from === 'legacy') await contactOnce(context, task, signal)
   const target = await connect({
     url: sides.target.apply,
     applicationName: `banyan ${name}`,
@@ -149,10 +158,31 @@ export async function endStream(
   })
   try {
     await target.query('DELETE FROM banyan.progress WHERE stream = $1', [name])
+  } catch (error) {
+    // A new database in the old one's place knows nothing of us.
+    if (sqlState(error) !== '42P01') throw error
   } finally {
     await target.end()
   }
   await context.store.forget(name)
+}
+
+async function contactOnce(
+  context: BeginContext,
+  task: StreamTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const { wiring } = context
+  const applicationName = `banyan ${formatStream(task.stream)}`
+  await using opened = new Closers()
+  const session = async (url: string) => {
+    const client = await connect({ url, applicationName, rawText: true, signal })
+    opened.defer(() => client.end().catch(() => undefined))
+    return client
+  }
+  const legacy = await session(wiring.legacy.apply)
+  const service = await session(must(wiring.services[task.service], task.service).apply)
+  await firstContact(context, task, { legacy, service })
 }
 
 export async function mappingsOf(
@@ -162,14 +192,16 @@ export async function mappingsOf(
   to: pg.ClientBase,
 ): Promise<TableMapping[]> {
   const wanted = renamesFor(task, wiring)
-  const source = await readCatalog(
-    from,
-    wanted.map(each => each.table),
-  )
-  const target = await readCatalog(
-    to,
-    wanted.map(each => each.to),
-  )
+  const [source, target] = await Promise.all([
+    readCatalog(
+      from,
+      wanted.map(each => each.table),
+    ),
+    readCatalog(
+      to,
+      wanted.map(each => each.to),
+    ),
+  ])
   return wanted.map(each =>
     completeMapping(
       each,

@@ -9,6 +9,7 @@ import { CENSUS_PUBLICATION, formatStream, publicationOf, slotOf } from '../mode
 import type { Wiring } from '../model/wiring.ts'
 import { readCatalog, rowKey } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
+import { explain } from '../postgres/explain.ts'
 import { readDecision, type Verdict } from '../postgres/gate.ts'
 import { openStream } from '../postgres/replication.ts'
 import { overdue, settle, type Settlement } from '../postgres/settle.ts'
@@ -17,7 +18,9 @@ import { ownsAfter } from './apply/owner.ts'
 import { type AppliedTable, replacedColumns } from './apply/table.ts'
 import { Writer } from './apply/writer.ts'
 import { switchCensus } from './census-switch.ts'
+import { firstContact, mustHaveCopy } from './contact.ts'
 import type { StreamTask } from './plan.ts'
+import { endPredecessor } from './predecessor.ts'
 import { beginStream, mappingsOf, sidesOf } from './stream-begin.ts'
 import { slotFree } from './slot-free.ts'
 import type { SyncStore } from './store.ts'
@@ -53,6 +56,7 @@ export async function runStream(
   const { store, wiring } = context
   const name = formatStream(task.stream)
   const sides = sidesOf(task, wiring)
+  if (await store.predecessorSilent()) await endPredecessor(task.stream, sides, signal)
   await using opened = new Closers()
   const session = async (url: string, options: { pipeline?: boolean } = {}) => {
     const client = await connect({
@@ -66,24 +70,24 @@ export async function runStream(
     return client
   }
   const legacy = await session(wiring.legacy.apply)
+  await mustHaveCopy(context, task, legacy, signal)
   const service = await session(must(wiring.services[task.service], task.service).apply)
+  await firstContact(context, task, { legacy, service })
   const [from, to] = task.stream.from === 'legacy' ? [legacy, service] : [service, legacy]
   const mappings = await mappingsOf(task, wiring, from, to)
   if (!(await store.streaming(name)))
     await beginStream(context, task, sides, mappings, { from, to }, signal)
 
-  const facts = await readCatalog(
-    from,
-    mappings.map(each => each.table),
-  )
-  const there = await readCatalog(
-    to,
-    mappings.map(each => each.to),
-  )
-  const cascades = await store.cascades(
-    task.stream.to,
-    mappings.map(each => each.to),
-  )
+  const targets = mappings.map(each => each.to)
+  // Side by side: while a worker takes over, nobody applies.
+  const [facts, there, cascades] = await Promise.all([
+    readCatalog(
+      from,
+      mappings.map(each => each.table),
+    ),
+    readCatalog(to, targets),
+    store.cascades(task.stream.to, targets),
+  ])
   const key = (table: string) => rowKey(must(facts.get(table), table)) ?? []
   const tables: AppliedTable[] = mappings.map(({ table, to: target, columns }) => ({
     source: table,
@@ -236,13 +240,13 @@ async function decided(
 
 /** An error as `status` shows it. */
 export function problemOf(error: unknown): { code: string; message: string; hint: string } {
-  if (error instanceof BanyanError)
-    return { code: error.code, message: error.message, hint: error.hint }
-  const code = (error as { code?: unknown }).code
-  const message = error instanceof Error ? error.message : String(error)
+  const known = explain(error, 'one of its databases')
+  if (known instanceof BanyanError)
+    return { code: known.code, message: known.message, hint: known.hint }
+  const code = (known as { code?: unknown }).code
   return {
     code: typeof code === 'string' ? code : 'UNEXPECTED',
-    message,
+    message: known.message,
     hint: 'the worker tries again; see `banyan status`',
   }
 }

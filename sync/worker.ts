@@ -89,8 +89,11 @@ async function keep(context: StreamContext, task: StreamTask, signal: AbortSigna
       if (signal.aborted) return
       context.log.warn({ stream: name, err: error }, 'stream stopped')
       const problem = problemOf(error)
-      const state = context.store.state(name, task.slice?.name ?? null, 'failed', { problem })
-      await state.catch(() => undefined)
+      // What ended for one that stood still isn't what is true of its successor.
+      if (await context.store.claim(name).catch(() => false)) {
+        const state = context.store.state(name, task.slice?.name ?? null, 'failed', { problem })
+        await state.catch(() => undefined)
+      }
       taken = error instanceof BanyanError && error.code === 'STREAM_TAKEN'
     }
     if (performance.now() - started > AGAIN_MAX_MS) againMs = AGAIN_MIN_MS

@@ -26,6 +26,11 @@ const RULES: Readonly<Record<string, Rule>> = {
     except: {
       'postgres/catalog.ts': 'what a table is made of is read in one place',
       'postgres/connection.ts': 'nobody connects in another way',
+      'postgres/replication-start.ts': 'whether a stream goes on is asked as whoever opens it asks',
+      'postgres/explain.ts':
+        'what PostgreSQL says may quote a row: it is put into our words in one place',
+      'postgres/abandon.ts': 'what settling finishes is begun here',
+      'sync/pending.ts': 'what the way back would lose is counted where it is decided',
       'postgres/settle.ts': 'undo and recovery are one function, for workers and controllers',
       'postgres/sql.ts': 'names are quoted in one place',
       'sync/apply/table.ts': 'the port SyncStore says what a deleted parent takes along',

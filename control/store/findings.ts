@@ -54,6 +54,8 @@ export interface ListedRogue {
   readonly operation: string
   readonly relation: string
   readonly key: string
+  /** Stored by a database that was given up, after what its stream had brought: legacy never had it. */
+  readonly lost: boolean
 }
 
 export async function listRogue(
@@ -83,7 +85,10 @@ export async function listRogue(
 /** Those that nobody has accepted yet, newest first. */
 export async function readRogue(store: Store): Promise<ListedRogue[]> {
   const { rows } = await store.pool.query<ListedRogue>(
-    `SELECT slice, side, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, operation, relation, key
+    `SELECT slice, side, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, operation, relation, key,
+       side = 'service' AND EXISTS (SELECT 1 FROM banyan.abandoned a WHERE a.slice = rogue_write.slice
+         AND (a.position IS NULL OR rogue_write.position > a.position)
+         AND (a.closed_position IS NULL OR rogue_write.position <= a.closed_position)) AS lost
      FROM banyan.rogue_write WHERE resolved_at IS NULL ORDER BY rogue_write.at DESC LIMIT 1000`,
   )
   return rows

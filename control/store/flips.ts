@@ -1,9 +1,9 @@
 /** Flips: one at a time for each slice, every step written before it acts. */
-import type pg from 'pg'
 import type { Stage } from '../../model/stage.ts'
 import { BanyanError, type ErrorRule } from '../../model/errors.ts'
 import { CONTROL_ERRORS } from '../../model/errors-control.ts'
 import { append } from './journal.ts'
+import { raiseEpoch, refuseOverridden } from './slices.ts'
 import { type Store, transact } from './store.ts'
 
 export interface FlipRow {
@@ -14,7 +14,9 @@ export interface FlipRow {
   readonly percent: number
   readonly actor: string
   readonly reason: string | null
-  readonly kind: 'flip' | 'back' | 'file' | 'rehearsal'
+  readonly kind: 'flip' | 'back' | 'file' | 'rehearsal' | 'abandon'
+  /** Of an abandonment: how somebody knows that the service's database can't come back writable. */
+  readonly proof: string | null
   readonly epoch: number | null
   readonly startedAtMs: number | null
   readonly endedAtMs: number | null
@@ -31,7 +33,7 @@ export interface FlipError {
   readonly blockers?: readonly { code: string; message: string; hint: string }[] | undefined
 }
 
-const COLUMNS = `f.id::int, f.slice, f.from_stage AS "from", f.to_stage AS "to", f.percent::float8, f.actor, f.reason, f.kind,
+const COLUMNS = `f.id::int, f.slice, f.from_stage AS "from", f.to_stage AS "to", f.percent::float8, f.actor, f.reason, f.kind, f.proof,
   f.epoch::int, extract(epoch from f.started_at)::float8 * 1000 AS "startedAtMs",
   extract(epoch from f.ended_at)::float8 * 1000 AS "endedAtMs", f.outcome, f.error,
   coalesce((SELECT json_agg(json_build_object('step', s.step, 'ms', s.ms, 'detail', s.detail) ORDER BY s.started_at)
@@ -45,19 +47,21 @@ export interface FlipWanted {
   readonly actor: string
   readonly reason?: string | undefined
   readonly kind: FlipRow['kind']
+  readonly proof?: string | undefined
 }
 
 /**
  * Asks for a flip. Throws FLIP_IN_PROGRESS where another one of the slice hasn't ended (one wins, the other learns who),
- * OVERRIDDEN where a brake is on.
+ * OVERRIDDEN where a brake or a pause is on and it isn't the brake's own.
  */
 export async function requestFlip(store: Store, wanted: FlipWanted): Promise<number> {
   try {
     return await transact(store, ['flip'], async client => {
-      if (wanted.kind === 'flip') await refuseOverridden(client, wanted.slice)
+      if (wanted.kind !== 'back' && wanted.kind !== 'abandon')
+        await refuseOverridden(client, wanted.slice)
       const { rows } = await client.query<{ id: number }>(
-        `INSERT INTO banyan.flip (slice, from_stage, to_stage, percent, actor, reason, kind)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id::int`,
+        `INSERT INTO banyan.flip (slice, from_stage, to_stage, percent, actor, reason, kind, proof)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id::int`,
         [
           wanted.slice,
           wanted.from,
@@ -66,17 +70,19 @@ export async function requestFlip(store: Store, wanted: FlipWanted): Promise<num
           wanted.actor,
           wanted.reason ?? null,
           wanted.kind,
+          wanted.proof ?? null,
         ],
       )
       await append(client, {
         actor: wanted.actor,
         slice: wanted.slice,
-        kind: 'flip requested',
+        kind: `${wordOf(wanted.kind)} requested`,
         detail: {
           from: wanted.from,
           to: wanted.to,
           percent: wanted.percent,
           reason: wanted.reason,
+          ...(wanted.kind === 'abandon' && { abandon: true, proof: wanted.proof }),
         },
       })
       return rows[0]!.id
@@ -90,17 +96,6 @@ export async function requestFlip(store: Store, wanted: FlipWanted): Promise<num
       { cause: error },
     )
   }
-}
-
-async function refuseOverridden(client: pg.ClientBase, slice: string): Promise<void> {
-  const { rows } = await client.query<{ stage: string; by: string; reason: string }>(
-    `SELECT override_stage AS stage, override_by AS by, override_reason AS reason FROM banyan.slice
-     WHERE name = $1 AND override_stage IS NOT NULL FOR SHARE`,
-    [slice],
-  )
-  const brake = rows[0]
-  if (!brake) return
-  throw new BanyanError(CONTROL_ERRORS.OVERRIDDEN, [slice, brake.stage, brake.by, brake.reason])
 }
 
 /** Newest first. */
@@ -122,18 +117,34 @@ export async function readFlips(
   return rows
 }
 
-/** Progress is a topic of its own: a controller that woke at each step would read its files while writers wait. */
+/** For the journal: a rehearsal moves nothing, and is never called a flip there. */
+function wordOf(kind: FlipRow['kind']): string {
+  return kind === 'rehearsal' ? kind : 'flip'
+}
+
+/**
+ * Progress is a topic of its own: a controller that woke at each step would read its files while writers wait. Throws
+ * OVERRIDDEN where a brake or a pause was set after it had been asked for: it doesn't begin.
+ */
 export async function startFlip(store: Store, id: number, epoch: number | null): Promise<void> {
   await transact(store, ['step'], async client => {
-    const { rows } = await client.query<{ slice: string; actor: string; to_stage: string }>(
-      'UPDATE banyan.flip SET started_at = clock_timestamp(), epoch = $2 WHERE id = $1 RETURNING slice, actor, to_stage',
+    const { rows } = await client.query<{
+      slice: string
+      actor: string
+      to_stage: string
+      kind: FlipRow['kind']
+    }>(
+      'UPDATE banyan.flip SET started_at = clock_timestamp(), epoch = $2 WHERE id = $1 RETURNING slice, actor, to_stage, kind',
       [id, epoch],
     )
     const flip = rows[0]!
+    // Issued before anybody acts with it: not even a database that forgets it may see it again.
+    if (epoch !== null) await raiseEpoch(client, flip.slice, epoch)
+    if (flip.kind !== 'back' && flip.kind !== 'abandon') await refuseOverridden(client, flip.slice)
     await append(client, {
       actor: flip.actor,
       slice: flip.slice,
-      kind: 'flip started',
+      kind: `${wordOf(flip.kind)} started`,
       detail: { flip: id, to: flip.to_stage, epoch },
     })
   })
@@ -170,9 +181,10 @@ export async function endFlip(
       actor: string
       to_stage: string
       epoch: string | null
+      kind: FlipRow['kind']
     }>(
       `UPDATE banyan.flip SET ended_at = clock_timestamp(), outcome = $2, error = $3 WHERE id = $1 AND ended_at IS NULL
-       RETURNING slice, actor, to_stage, epoch::text`,
+       RETURNING slice, actor, to_stage, epoch::text, kind`,
       [id, outcome, error ? JSON.stringify(error) : null],
     )
     const flip = rows[0]
@@ -180,7 +192,7 @@ export async function endFlip(
     await append(client, {
       actor: flip.actor,
       slice: flip.slice,
-      kind: `flip ${outcome}`,
+      kind: `${wordOf(flip.kind)} ${outcome}`,
       detail: {
         flip: id,
         to: flip.to_stage,

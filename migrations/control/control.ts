@@ -1,8 +1,12 @@
 /** Banyan's own database: what is wanted, what was decided and how it ended, and what routers and workers last said. */
 import type { Migration } from '../runner.ts'
+import { PLANS_DOWN, PLANS_UP } from './plans.ts'
 
 export function controlMigrations(): Migration[] {
-  return [{ name: '0001-control', up: db => db.raw(UP), down: db => db.raw(DOWN) }]
+  return [
+    { name: '0001-control', up: db => db.raw(UP), down: db => db.raw(DOWN) },
+    { name: '0002-plans', up: db => db.raw(PLANS_UP), down: db => db.raw(PLANS_DOWN) },
+  ]
 }
 
 const UP = `
@@ -44,7 +48,8 @@ CREATE TABLE banyan.flip (
   percent numeric NOT NULL DEFAULT 0,
   actor text NOT NULL,
   reason text,
-  kind text NOT NULL CHECK (kind IN ('flip', 'back', 'file', 'rehearsal')),
+  proof text,
+  kind text NOT NULL CHECK (kind IN ('flip', 'back', 'file', 'rehearsal', 'abandon')),
   epoch bigint,
   requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   started_at timestamptz,
@@ -91,8 +96,10 @@ CREATE TABLE banyan.stream (
   lag_ms float8,
   error jsonb,
   worker uuid,
-  beat_at timestamptz
+  beat_at timestamptz,
+  heard_at timestamptz
 );
+COMMENT ON COLUMN banyan.stream.heard_at IS 'when its source last said how far it is; beat_at: when its worker last said anything';
 
 CREATE TABLE banyan.verification (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -133,6 +140,24 @@ CREATE TABLE banyan.rogue_write (
   PRIMARY KEY (slice, side, position, ordinal)
 );
 
+CREATE TABLE banyan.abandoned (
+  slice text NOT NULL,
+  epoch bigint NOT NULL,
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  actor text,
+  proof text,
+  position pg_lsn,
+  heard_at timestamptz,
+  returned_at timestamptz,
+  was_open boolean,
+  closed_position pg_lsn,
+  copied_at timestamptz,
+  accepted_by text,
+  accepted_at timestamptz,
+  PRIMARY KEY (slice, epoch)
+);
+COMMENT ON TABLE banyan.abandoned IS 'databases of services that legacy took a slice''s tables from without all of their writes, and what became of them';
+
 CREATE TABLE banyan.census (
   slice text NOT NULL,
   relation text NOT NULL,
@@ -152,18 +177,6 @@ CREATE TABLE banyan.writer (
   PRIMARY KEY (slice, role, application)
 );
 
-CREATE TABLE banyan.loosened_key (
-  side text NOT NULL,
-  relation text NOT NULL,
-  name text NOT NULL,
-  key jsonb NOT NULL,
-  dropped_for text NOT NULL,
-  dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  restored_at timestamptz,
-  PRIMARY KEY (side, relation, name)
-);
-COMMENT ON TABLE banyan.loosened_key IS 'foreign keys that were dropped because they cross a moved slice, with the DDL that brings them back';
-
 CREATE TABLE banyan.identity_key (
   id int PRIMARY KEY CHECK (id = 1),
   jwk jsonb NOT NULL
@@ -181,7 +194,7 @@ CREATE TABLE banyan.controller (
 `
 
 const DOWN = `
-DROP TABLE banyan.controller, banyan.identity_key, banyan.loosened_key, banyan.writer, banyan.census, banyan.rogue_write,
+DROP TABLE banyan.controller, banyan.identity_key, banyan.writer, banyan.census, banyan.abandoned, banyan.rogue_write,
   banyan.refused_write, banyan.verification, banyan.stream, banyan.router, banyan.orders, banyan.flip_step, banyan.flip,
   banyan.journal, banyan.slice;
 DROP FUNCTION banyan.append_only();

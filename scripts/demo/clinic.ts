@@ -73,7 +73,11 @@ export async function isSetUp(folder: string): Promise<Size | undefined> {
 const READY = 'ready.json'
 
 /** Starts both clusters; fills them where that wasn't done (a set-up that was cut short begins anew). */
-export async function openDatabases(folder: string, wanted = STANDARD): Promise<Databases> {
+export async function openDatabases(
+  folder: string,
+  wanted = STANDARD,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Databases> {
   const closers = new Closers()
   const known = await isSetUp(folder)
   const size = known ?? wanted
@@ -86,7 +90,7 @@ export async function openDatabases(folder: string, wanted = STANDARD): Promise<
   await mkdir(folder, { recursive: true, mode: 0o700 })
   try {
     const start = async (name: 'legacy' | 'services'): Promise<Cluster> => {
-      const cluster = await startCluster({ dataDir: join(folder, 'data', name), name })
+      const cluster = await startCluster({ dataDir: join(folder, 'data', name), name, settings })
       closers.defer(() => cluster.stop())
       return cluster
     }

@@ -5,9 +5,9 @@ import { Closers } from '../../model/closers.ts'
 import type { Context } from '../context.ts'
 import { openStore } from '../control-store.ts'
 import { lagOf } from '../run.ts'
-import { startAll } from '../up.ts'
+import { type Running, startAll } from '../up.ts'
 import { openProject, openWiring } from '../wiring.ts'
-import { isSetUp, openDatabases, type Size, startApps } from './clinic.ts'
+import { type Databases, isSetUp, openDatabases, type Size, startApps } from './clinic.ts'
 import { startLoad } from './load.ts'
 import { choosePorts, type DemoPorts, writeProject } from './project.ts'
 import { Screen } from './screen.ts'
@@ -29,6 +29,16 @@ export interface EnvironmentWanted {
   readonly ports?: 'usual' | 'any'
   readonly lag?: string | undefined
   readonly sabotage?: string | undefined
+  /** postgresql.conf of both clusters, over ours. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Done when the databases run and the files are written, before anything else begins: for who puts something in between. */
+  readonly arrange?: (made: {
+    folder: string
+    config: string
+    databases: Databases
+  }) => Promise<void>
+  /** Banyan itself, by its project's file; default: as `banyan up` starts it. What it opens must answer at `facade`. */
+  readonly start?: (config: string, facade: number) => Promise<Running>
 }
 
 const STANDARD: Enough = { compared: 500, canaryReads: 400 }
@@ -56,16 +66,17 @@ export async function openEnvironment(
   const closers = new Closers()
   try {
     screen.doing(resumed ? 'starting PostgreSQL' : 'making three databases, and filling them')
-    const databases = await openDatabases(folder, wanted.size)
+    const databases = await openDatabases(folder, wanted.size, wanted.settings)
     closers.defer(() => databases[Symbol.asyncDispose]())
     const ports = await choosePorts(wanted.ports ?? 'usual')
     const config = await writeProject(folder, ports)
+    await wanted.arrange?.({ folder, config, databases })
     screen.doing('starting the monolith and its services')
     const apps = await startApps(folder, ports, databases)
     closers.defer(() => apps[Symbol.asyncDispose]())
     screen.doing('starting Banyan')
-    const { project } = await openProject(config)
-    const running = await startAll({ config }, project, wanted.lag)
+    const start = wanted.start ?? (() => startUp(config, wanted.lag))
+    const running = await start(config, ports.facade)
     closers.defer(() => running[Symbol.asyncDispose]())
     const { store, ear, ...opened } = openStore(running.control.url)
     closers.defer(() => opened[Symbol.asyncDispose]())
@@ -97,4 +108,9 @@ export async function openEnvironment(
     await closers[Symbol.asyncDispose]()
     throw error
   }
+}
+
+async function startUp(config: string, lag: string | undefined): Promise<Running> {
+  const { project } = await openProject(config)
+  return startAll({ config }, project, lag)
 }

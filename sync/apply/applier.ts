@@ -78,7 +78,10 @@ export class Applier {
   #streaming = false
   /** The transaction that is being read. */
   #begun: Begin | undefined
+  /** All that was read up to here … */
   #watermark: Lsn
+  /** … and all that is visible in the target: what waits in the batch is not. */
+  #visible: Lsn
   #flushedAt = 0
   #countedAt = 0
 
@@ -87,6 +90,7 @@ export class Applier {
     this.#tables = new Map(options.tables.map(table => [table.source, table]))
     this.#side = options.stream.from === 'legacy' ? 'legacy' : 'service'
     this.#watermark = options.writer.position
+    this.#visible = options.writer.position
     this.#census = new CensusCount(options.stream.what, new Set(this.#tables.keys()))
   }
 
@@ -290,6 +294,7 @@ export class Applier {
   #committed(last: Begin): void {
     this.#batch = []
     this.#batchChanges = 0
+    this.#visible = this.#watermark
     this.#flushedAt = this.#options.clock()
     this.#options.source.acknowledge((this.#options.writer.position + 1n) as Lsn)
     this.#tell(Math.max(0, this.#options.clock() - last.committedAtMs))
@@ -299,6 +304,7 @@ export class Applier {
     await this.#flush()
     await this.#stopAt(position)
     this.#watermark = position
+    this.#visible = position
     const due = this.#options.clock() - this.#flushedAt >= IDLE_FLUSH_MS
     if (due && position - 1n > this.#options.writer.position) {
       // One less: the next commit record may start exactly at the watermark.
@@ -317,7 +323,7 @@ export class Applier {
 
   #tell(lagMs: number): void {
     const { writer, listener } = this.#options
-    listener.progress({ position: writer.position, watermark: this.#watermark, lagMs })
+    listener.progress({ position: writer.position, watermark: this.#visible, lagMs })
     if (this.#options.clock() - this.#countedAt >= CENSUS_MS) this.#tellCensus()
   }
 
@@ -356,9 +362,10 @@ function reached(slice: string, epoch: number, position: Lsn, fence: Change): St
   return {
     text: `WITH told AS (SELECT pg_notify('banyan', 'reached ' || $1 || ' ' || $2))
       INSERT INTO banyan.evidence (slice, epoch, kind, position, detail)
-      SELECT $1, $2::bigint, 'REACHED', $3::pg_lsn, $4::jsonb FROM told`,
+      SELECT $1, $2::bigint, 'REACHED', $3::pg_lsn, $4::jsonb FROM told ON CONFLICT DO NOTHING`,
     values: [slice, String(epoch), formatLsn(position), JSON.stringify(detail)],
-    rows: 1,
+    // A database from a backup is closed in an epoch that was reached before.
+    rows: null,
     about: { op: 'c', table: 'banyan.evidence', key: `slice=${slice} epoch=${epoch}` },
   }
 }

@@ -3,6 +3,7 @@ import { Closers } from '../../model/closers.ts'
 import { type Lsn, LSN_ZERO } from '../../model/position.ts'
 import type { DatabaseUrls } from '../../model/wiring.ts'
 import { connect } from '../../postgres/connection.ts'
+import { explain } from '../../postgres/explain.ts'
 import { createSlotWithSnapshot, dropSlot } from '../../postgres/slot.ts'
 import { literal } from '../../postgres/sql.ts'
 import { compareTable, type TableResult } from './full.ts'
@@ -84,7 +85,7 @@ export async function verifySlice(
     return { tables, ms: performance.now() - started }
   } catch (error) {
     options.set(undefined)
-    const message = error instanceof Error ? error.message : String(error)
+    const { message } = explain(error)
     return {
       error: { code: 'VERIFY_FAILED', message, hint: 'run it again: banyan verify <slice>' },
     }

@@ -2,10 +2,9 @@ import pg from 'pg'
 import t from 'tap'
 import { foreignWriters } from '../../control/gather.ts'
 import { addCensus, type CensusFact, readCensus } from '../../control/store/findings.ts'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import type { CensusWriter } from '../../sync/ports.ts'
 import { testCluster } from '../support/cluster.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 type Writer = CensusFact['writers'][number]
 
@@ -70,8 +69,7 @@ void t.test('who writes around the routes', async t => {
 
 void t.test('the census in the control database', async t => {
   const cluster = await testCluster(t)
-  const url = await cluster.createDatabase('control')
-  await migrateUp(url, controlMigrations())
+  const url = await controlDatabase(cluster)
   const store = { url, pool: new pg.Pool({ connectionString: url }) }
   t.teardown(() => store.pool.end())
   const add = (...all: CensusWriter[]) =>

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { SliceFacts } from '../../control/facts.ts'
 import { decideFlip } from '../../control/flip.ts'
+import type { WayBack } from '../../control/way-back.ts'
 import { movesOwner, type Stage, STAGE_NAMES, STAGES } from '../../model/stage.ts'
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
@@ -31,7 +32,11 @@ function green(stage: Stage): SliceFacts {
       { side: 'legacy', difference: null },
       { side: 'rooms', difference: null },
     ],
+    approval: null,
+    changedDatabases: [],
     limits: { lagMaxMs: 1_000, verifyMaxAgeMs: 86_400_000 },
+    abandoned: null,
+    wayBack: null,
     silentMaxMs: 3_000,
   }
 }
@@ -64,6 +69,17 @@ const crossing = {
   ...{ file: 'slices/visits.yaml', line: 3, column: 5 },
 } as unknown as SliceFacts['unanswered'][number]
 
+function lossy(count: number | null): WayBack {
+  const unknown = count === null ? 'the slot is gone' : null
+  const loses = { count, more: false, writes: [], unknown }
+  return { state: 'broken', why: 'it diverged', loses }
+}
+
+const approval = (by: string[], own: boolean): SliceFacts['approval'] => ({
+  plan: { hash: '7f3a91bb', slice: 'visits', from: 'canary', to: 'moved', percent: 0, epoch: 0 },
+  ...{ needed: 2, others: true, by, own },
+})
+
 // prettier-ignore
 const REDS: Record<string, Red> = {
   preflight: red('TABLE_MISSING', /no table/, 'preflight', changed({ preflight: [{ code: 'TABLE_MISSING', message: 'no table', hint: 'make it' }] })),
@@ -81,34 +97,44 @@ const REDS: Record<string, Red> = {
   foreign: red('FOREIGN_WRITER', /^nightly writes .* about 12 times a day/, 'writers', changed({ foreignWriters: [{ name: 'nightly', perDay: 12 }] })),
   routerless: red('ROUTER_MISSING', /no router/, 'routers', changed({ routers: [] })),
   oldTable: red('ROUTER_BEHIND', /is on table 6, not 7/, 'routers', changed({ routers: [{ address: 'a:1', version: 6 }] })),
+  unapproved: red('APPROVAL', /^2 other persons must approve plan 7f3a91 .*: so far only bob@desk; one's own/, 'approval', changed({ approval: approval(['bob@desk'], true) })),
+  alone: red('APPROVAL', /^2 other persons .*: nobody has$/, 'approval', changed({ approval: approval([], false) })),
   rogue: red('ROGUE_WRITES', /^2 writes went round the gate/, 'rogue', changed({ rogueWrites: 2 })),
+  givenUp: red('ABANDONED', /"rooms" was given up and has not come back/, 'abandoned', changed({ abandoned: { service: 'rooms', why: 'has not come back' } })),
+  lossy: red('WOULD_LOSE', /would lose 212 writes of "visits": it diverged/, 'loses', changed({ wayBack: { service: 'rooms', fact: lossy(212) } })),
+  unknown: red('WOULD_LOSE', /how many is not known, of "visits": the slot is gone/, 'loses', changed({ wayBack: { service: 'rooms', fact: lossy(null) } })),
+  away: red('SERVICE_AWAY', /"rooms", which owns/, 'loses', changed({ wayBack: { service: 'rooms', fact: { state: 'away', why: 'refused', loses: null } } })),
+  another: red('DATABASE_CHANGED', /^legacy is another .* was system 7 timeline 1, it is system 7 timeline 2/, 'database', changed({ changedDatabases: [{ side: 'legacy', was: '7 timeline 1', is: '7 timeline 2' }] })),
   fingerprint: red('FINGERPRINT', /in rooms: a column is new/, 'fingerprint', changed({ fingerprints: [{ side: 'rooms', difference: 'a column is new' }] })),
 }
 
 const IN_STEP = ['copying', 'broken', 'unheard', 'silent']
 const BACK_FROM_MOVED = [
   ...IN_STEP,
-  ...['behind', 'routerless', 'oldTable', 'rogue', 'fingerprint'],
+  ...['behind', 'routerless', 'oldTable', 'rogue', 'fingerprint', 'another', 'unapproved', 'alone'],
+  ...['lossy', 'unknown', 'away'],
 ]
-const TO_OWN = Object.keys(REDS).filter(name => name !== 'preflight')
+const HOME = ['preflight', 'givenUp', 'lossy', 'unknown', 'away']
+const TO_OWN = Object.keys(REDS).filter(name => !HOME.includes(name))
 
 /** Which reds stand in the way of each step that the stages know; all other steps are skips. */
 const ASKED: Record<string, readonly string[]> = {
   'legacy sync': ['preflight'],
-  'sync shadow': [...IN_STEP, 'down'],
-  'sync legacy': [],
-  'shadow canary': [...IN_STEP, 'down'],
+  'sync shadow': [...IN_STEP, 'down', 'another'],
+  'sync legacy': ['givenUp'],
+  'shadow canary': [...IN_STEP, 'down', 'another'],
   'shadow sync': [],
-  'shadow legacy': [],
+  'shadow legacy': ['givenUp'],
   'canary moved': TO_OWN,
   'canary shadow': [],
   'canary sync': [],
-  'canary legacy': [],
+  'canary legacy': ['givenUp'],
   'moved canary': BACK_FROM_MOVED,
 }
 /** About tables and their streams: a slice that owns none has nothing to wait for. */
 const ABOUT_TABLES = new Set(Object.keys(REDS))
-for (const name of ['down', 'routerless', 'oldTable']) ABOUT_TABLES.delete(name)
+for (const name of ['down', 'routerless', 'oldTable', 'unapproved', 'alone'])
+  ABOUT_TABLES.delete(name)
 
 const steps = Object.entries(ASKED).map(([step, asked]) => {
   const [from, to] = step.split(' ') as [Stage, Stage]
@@ -152,14 +178,17 @@ void t.test(
   },
 )
 
-void t.test('without tables only the service and the routers are asked about', async t => {
-  for (const { from, to, asked, claim } of steps) {
-    for (const [name, { code, make }] of Object.entries(REDS)) {
-      const expected = asked.includes(name) && !ABOUT_TABLES.has(name) ? [code] : []
-      t.strictSame(codes(make({ ...green(from), ownsTables: false }), to), expected, claim)
+void t.test(
+  'without tables only the service, the routers and who approves are asked about',
+  async t => {
+    for (const { from, to, asked, claim } of steps) {
+      for (const [name, { code, make }] of Object.entries(REDS)) {
+        const expected = asked.includes(name) && !ABOUT_TABLES.has(name) ? [code] : []
+        t.strictSame(codes(make({ ...green(from), ownsTables: false }), to), expected, claim)
+      }
     }
-  }
-})
+  },
+)
 
 void t.test('all that is red is said at once', async t => {
   const kinds = [...new Set(Object.values(REDS).map(each => each.about))]
@@ -203,6 +232,7 @@ void t.test('a limit is what may just be', async t => {
     ...green('canary'),
     streams: [{ ...stream('a'), lagMs: 1_000, silentMs: 3_000 }],
     verification: { ageMs: 86_400_000, rows: 1, differences: 0 },
+    approval: approval(['bob@desk', 'cleo@home'], true),
   }
   t.strictSame(codes(edge, 'moved'), [])
 })

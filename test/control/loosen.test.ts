@@ -5,13 +5,14 @@ import { loosen, restoreKeys } from '../../control/loosen.ts'
 import { wantedOf } from '../../control/reconcile.ts'
 import { wantSlices } from '../../control/store/slices.ts'
 import { readJournal } from '../../control/store/journal.ts'
-import { controlMigrations } from '../../migrations/control/control.ts'
+import { legacyMigrations } from '../../migrations/legacy/ownership.ts'
 import { migrateUp } from '../../migrations/runner.ts'
 import { must } from '../../model/errors.ts'
 import { loadProject } from '../../model/project.ts'
 import type { Stage } from '../../model/stage.ts'
 import { connect } from '../../postgres/connection.ts'
 import { query, testCluster } from '../support/cluster.ts'
+import { controlDatabase, threeRoles } from '../support/three-roles.ts'
 
 /** Keys out of `visits` and into it; one of them has a slice at both ends. */
 const TABLES = `
@@ -61,16 +62,21 @@ function projectOf() {
 }
 
 const cluster = await testCluster(t)
+await cluster.createRole('app')
 let databases = 0
 
 async function stand(t: Test) {
   const n = (databases += 1)
-  const control = await cluster.createDatabase(`control${n}`)
-  const legacy = await cluster.createDatabase(`legacy${n}`)
-  await migrateUp(control, controlMigrations())
-  await query(legacy, TABLES)
+  const control = await controlDatabase(cluster, { name: `control${n}` })
+  const legacy = await cluster.createDatabase(`legacy${n}`, { owner: 'app' })
+  await query(cluster.url(`legacy${n}`, 'app'), TABLES)
+  const urls = await threeRoles(cluster, `legacy${n}`, 'app')
+  await migrateUp(
+    urls.setup,
+    legacyMigrations({ apply: 'banyan_apply', capture: 'banyan_capture' }),
+  )
   const store = { url: control, pool: new pg.Pool({ connectionString: control }) }
-  const setup = await connect({ url: legacy, applicationName: 'banyan setup' })
+  const setup = await connect({ url: urls.setup, applicationName: 'banyan setup' })
   t.teardown(async () => {
     await store.pool.end()
     await setup.end()
@@ -86,7 +92,7 @@ async function stand(t: Test) {
     const rows = await query<{ name: string; definition: string }>(
       legacy,
       `SELECT conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint
-       WHERE contype = 'f' ORDER BY 1`,
+       WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1`,
     )
     return Object.fromEntries(rows.map(row => [row.name, row.definition]))
   }
@@ -100,7 +106,7 @@ async function stand(t: Test) {
     }
     await restoreKeys(store, setup, project)
   }
-  const loose = async () => (await readLoosened(store, 'legacy')).map(key => key.name).sort()
+  const loose = async () => (await readLoosened(setup)).map(key => key.name).sort()
   /** `kind key state`, oldest first. */
   const journal = async () => {
     const entries = await readJournal(store, { limit: 100 })
@@ -125,7 +131,7 @@ void t.test(
       'those with another answer stay, and those that do not cross',
     )
     t.strictSame(await loose(), OF_VISITS)
-    const recorded = await readLoosened(store, 'legacy')
+    const recorded = await readLoosened(setup)
     t.match(
       recorded.find(key => key.name === 'Visits room'),
       { table: 'visits', columns: ['floor', 'door'], parentColumns: ['floor', 'door'] },

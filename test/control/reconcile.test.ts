@@ -1,5 +1,5 @@
 import t from 'tap'
-import { nextStep, stepTowards } from '../../control/reconcile.ts'
+import { nextStep, proposedStep, stepTowards } from '../../control/reconcile.ts'
 import { movesOwner, type Stage, STAGE_NAMES } from '../../model/stage.ts'
 
 /** From (row) to (column): the step that is taken, undefined where no path leads there. */
@@ -32,7 +32,9 @@ function fact(stage: Stage, more: Partial<Fact>): Fact {
   return { stage, percent: 0, wantedStage: null, wantedPercent: null, override: null, ...more }
 }
 
-const brake = (stage: Stage): Fact['override'] => ({ stage, by: 'ann', reason: 'red', atMs: 0 })
+const brake = (stage: Stage, paused = false): Fact['override'] => ({
+  ...{ stage, by: 'ann', reason: 'red', atMs: 0, paused },
+})
 
 void t.test('one step forward, or straight back', async t => {
   for (const [from, to] of pairs) t.equal(stepTowards(from, to), STEPS[from][to], `${from} → ${to}`)
@@ -46,6 +48,31 @@ void t.test('the file takes every step by itself but those that move the owner',
     const percent = to === 'canary' ? 5 : 0
     const claim = `${stage} → ${wantedStage}`
     t.strictSame(step, taken ? { to, percent, kind: 'file' } : undefined, claim)
+  }
+})
+
+void t.test(
+  'what the file may not take by itself it proposes, where nothing holds the slice',
+  async t => {
+    for (const [stage, wantedStage] of pairs) {
+      const wanted = fact(stage, { wantedStage, wantedPercent: 5 })
+      const to = STEPS[stage][wantedStage]
+      const proposed = to !== undefined && to !== 'retired' && movesOwner(stage, to)
+      const step = proposed ? { to, percent: to === 'canary' ? 5 : 0 } : undefined
+      t.strictSame(proposedStep(wanted), step, `${stage} → ${wantedStage}`)
+      for (const paused of [true, false]) {
+        t.equal(proposedStep({ ...wanted, override: brake(stage, paused) }), undefined)
+      }
+    }
+    t.equal(proposedStep(fact('canary', {})), undefined, 'its file is gone')
+  },
+)
+
+void t.test('a pause keeps a slice where it stands, whatever the file says', async t => {
+  for (const [stage, wantedStage] of pairs) {
+    const override = brake(stage, true)
+    const wanted = fact(stage, { wantedStage, wantedPercent: 50, percent: 5, override })
+    t.equal(nextStep(wanted), undefined, `${stage}, the file wants ${wantedStage}`)
   }
 })
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readRogue } from '../../control/store/findings.ts'
 import { query } from '../support/cluster.ts'
-import { flip, inStep, same, until, verify } from '../support/flipping.ts'
+import { caughtUp, flip, inStep, same, until, verify } from '../support/flipping.ts'
 import { Clients, movingSlice } from '../support/moving-slice.ts'
 
 void t.test(
@@ -20,6 +20,37 @@ void t.test(
     t.equal(early.outcome, 'refused', 'ownership does not move before a verification')
     t.ok(early.error?.blockers?.some(each => each.code === 'VERIFY_MISSING'))
     t.match(await verify(moving), { differences: 0, error: null })
+    await caughtUp(moving)
+
+    await t.test('a transaction that stays open: the flip ends, and nobody was held', async t => {
+      const seen = await query(
+        moving.store.url,
+        'SELECT max(version) AS version FROM banyan.orders',
+      )
+      const app = await moving.legacyApp.connect()
+      await app.query(`BEGIN; UPDATE seats SET taken = taken WHERE room = 5 AND at = 'h5'`)
+      await until(moving, 'it to be old', async () => {
+        const old = `SELECT FROM pg_stat_activity WHERE query LIKE 'BEGIN; UPDATE seats%'
+          AND xact_start < clock_timestamp() - interval '150 ms'`
+        return (await query(moving.legacy, old)).length > 0
+      })
+      const undone = await flip(moving, 'moved')
+      await app.query('ROLLBACK')
+      app.release()
+      t.match(undone, { outcome: 'undone', error: { code: 'FLIP_UNDONE' } })
+      t.match(
+        undone.error?.message,
+        /pid \d+, .* as app, transaction open for \S+: BEGIN; UPDATE seats/,
+      )
+      t.match(undone.steps, [{ step: 'hold' }])
+      t.equal(undone.steps.length, 1)
+      const held = await query<{ held: boolean }>(
+        moving.store.url,
+        `SELECT EXISTS (SELECT FROM banyan.orders WHERE version > $1 AND orders::text LIKE '%"holdMs"%') AS held`,
+        [seen[0]!['version']],
+      )
+      t.equal(held[0]?.held, false)
+    })
 
     for (const to of ['moved', 'canary', 'moved'] as const) {
       const before = clients.told.length

@@ -1,21 +1,12 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { readStreams } from '../../control/store/streams.ts'
 import { query } from '../support/cluster.ts'
-import { flip, inStep, same, until, verify } from '../support/flipping.ts'
+import { cutSessions, flip, same, toCanary, until } from '../support/flipping.ts'
 import { Clients, movingSlice, type MovingSlice } from '../support/moving-slice.ts'
 
 /** The controller's sessions, or those of one stream, end at once. */
-async function cutSessions(moving: MovingSlice, name: string): Promise<void> {
-  const sql = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 AND pid <> pg_backend_pid()`
-  for (const url of [moving.legacy, moving.service]) await query(url, sql, [name])
-}
-
-async function toCanary(t: Test, moving: MovingSlice): Promise<void> {
-  t.match(await flip(moving, 'sync'), { outcome: 'done' })
-  await inStep(moving)
-  for (const stage of ['shadow', 'canary'] as const)
-    t.match(await flip(moving, stage), { outcome: 'done' })
-  t.match(await verify(moving), { differences: 0, error: null })
+async function cutBoth(moving: MovingSlice, name: string): Promise<void> {
+  for (const url of [moving.legacy, moving.service]) await cutSessions(url, name)
 }
 
 void t.test('a flip whose sessions die behind the fence is undone, and the hold ends', async t => {
@@ -30,7 +21,7 @@ void t.test('a flip whose sessions die behind the fence is undone, and the hold 
     const [row] = await query(moving.legacy, 'SELECT count(*)::int AS fences FROM banyan.fence')
     return row!.fences > 0
   })
-  await cutSessions(moving, 'banyan control')
+  await cutBoth(moving, 'banyan control')
   t.match(await flipped, { outcome: 'undone' })
   const [decision] = await query(moving.legacy, 'SELECT verdict FROM banyan.decision')
   t.equal(decision!.verdict, 'ABORTED')
@@ -65,7 +56,7 @@ void t.test('a stream that nobody remembers never copies over the owner', async 
       await moving.store.pool.query('UPDATE banyan.stream SET position = NULL WHERE name = $1', [
         forward,
       ])
-    } else await cutSessions(moving, 'banyan%visits%')
+    } else await cutBoth(moving, 'banyan%visits%')
     return false
   })
   t.same((await query(moving.service, count))[0], owned, 'not a row of the owner is gone')

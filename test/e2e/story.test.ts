@@ -1,9 +1,13 @@
 /** What `npm start` tells, on a small clinic; then every sabotage must turn its report red. */
 import t from 'tap'
+import { must } from '../../model/errors.ts'
+import { runDoctor } from '../../scripts/doctor.ts'
+import { type Check, problemsOf } from '../../scripts/doctor-checks.ts'
 import { report, servers } from '../../scripts/demo/report.ts'
 import { quiet } from '../../scripts/demo/stage.ts'
 import { refusedBatch, tellStory } from '../../scripts/demo/story.ts'
-import { clinic } from '../support/clinic.ts'
+import { clinic, testContext } from '../support/clinic.ts'
+import { query } from '../support/cluster.ts'
 
 void t.test(
   'two slices move under live traffic, one comes back in between, and it is clean',
@@ -23,6 +27,32 @@ void t.test(
         word,
       )
     }
+
+    await t.test(
+      'no part of Banyan is a superuser, and no role may more than its work',
+      async t => {
+        const { legacy, services } = demo.databases.clusters
+        const control = must(demo.running.control.cluster, 'the embedded control database')
+        for (const cluster of [legacy, services, control]) {
+          const sessions = await query<{ superuser: boolean }>(
+            cluster.url(),
+            `SELECT usename, application_name, rolsuper AS superuser FROM pg_stat_activity JOIN pg_roles r ON r.oid = usesysid
+           WHERE application_name LIKE 'banyan%'`,
+          )
+          t.ok(sessions.length > 0)
+          t.same(
+            sessions.filter(each => each.superuser),
+            [],
+          )
+        }
+        const asked = testContext(demo.context.config, { json: true })
+        await runDoctor(asked, undefined)
+        const { checks } = JSON.parse(asked.said()) as { checks: Check[] }
+        t.ok(checks.length > 50)
+        const rights = problemsOf(checks).filter(({ code }) => /^ROLE|^GRANT|^SETUP/.test(code))
+        t.same(rights, [])
+      },
+    )
 
     const red = async (): Promise<readonly string[]> => {
       const wrong = [...demo.screen.wrong]

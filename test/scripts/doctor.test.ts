@@ -39,9 +39,10 @@ void t.test('doctor', async t => {
     const { rowCount } = await moving.store.pool.query('SELECT 1 FROM banyan.controller')
     return rowCount === 1
   })
-  const screen = (accept = false) => project.run(context => runDoctor(context, 'visits', accept))
+  const screen = (accept = false) =>
+    project.run(context => runDoctor(context, 'visits', { accept }))
   const document = async (accept = false): Promise<Document & { exit: number }> => {
-    const { exit, text } = await project.run(context => runDoctor(context, 'visits', accept), {
+    const { exit, text } = await project.run(context => runDoctor(context, 'visits', { accept }), {
       json: true,
     })
     return { ...(JSON.parse(text) as Document), exit }
@@ -69,7 +70,7 @@ void t.test('doctor', async t => {
     t.equal(unknown, 0)
     t.same([...new Set(checks.map(each => each.where))], ['control', 'legacy', 'rooms', 'visits'])
     await t.rejects(
-      project.run(context => runDoctor(context, 'none', false)),
+      project.run(context => runDoctor(context, 'none')),
       { code: 'SLICE_UNKNOWN' },
     )
   })
@@ -120,7 +121,7 @@ void t.test('doctor', async t => {
 
     await t.test('nor does a role that does not get in, or a secret that is not there', async t => {
       const undoRole = await project.edit('rooms-capture.url', text =>
-        text.replace('banyan_capture', 'nobody'),
+        text.replace(':secret@', ':guessed@'),
       )
       t.same(await found(), [
         'legacy GRANT_MISSING',
@@ -175,10 +176,54 @@ void t.test('doctor', async t => {
       text.replace('banyan_setup', 'stranger'),
     )
     await changed(`CREATE ROLE stranger LOGIN PASSWORD 'secret'`)
-    t.same(await found(), ['legacy SETUP_DENIED'])
+    t.same(await found(), ['legacy ROLE_LACKS', 'legacy SETUP_DENIED'])
     const denied = (await screen()).text
     t.match(denied, 'GRANT "app" TO "stranger"')
     t.match(denied, 'GRANT CREATE ON DATABASE "legacy" TO "stranger"')
+    await undo()
+  })
+
+  await t.test('without a slice: every database and all slices, each problem once', async t => {
+    const all = async (json: boolean) =>
+      project.run(context => runDoctor(context, undefined), { json })
+    const { exit, text, lines } = await all(false)
+    t.equal(exit, 0, text)
+    t.equal(lines[0], '1 slice, 3 databases')
+    t.match(lines[1], /^\d\d ✔$/)
+    t.match(lines[2], /^ {2}control 2 ✔ · legacy \d\d ✔ · rooms \d\d ✔ · visits \d+ ✔$/)
+    t.equal(lines.at(-1), 'next: banyan status')
+    await t.rejects(
+      project.run(context => runDoctor(context, undefined, { accept: true })),
+      { code: 'OPTION_INVALID' },
+    )
+
+    await changed('ALTER ROLE banyan_apply CREATEROLE; ALTER ROLE control CREATEDB')
+    await changed('ALTER TABLE visit ALTER COLUMN note TYPE varchar(99)', moving.service)
+    const red = await all(false)
+    t.equal(red.exit, 3)
+    t.match(red.lines[1], /^\d\d ✔ {2}3 ✖$/)
+    t.match(red.text, /✖ ROLE_EXCESS {2}control: its role "control" may make databases\n/)
+    t.match(
+      red.text,
+      /✖ ROLE_EXCESS {2}legacy: apply \("banyan_apply"\) may make and change roles\n/,
+    )
+    t.match(red.text, '✖ COLUMN_TYPE')
+    t.match(
+      red.text.replace(/\s+/g, ' '),
+      'ALTER ROLE "control" NOCREATEDB; then run `banyan doctor`',
+    )
+    t.equal(red.lines.at(-1), 'next: banyan doctor')
+    const document = JSON.parse((await all(true)).text) as Document
+    t.match(document, { bad: 3, unknown: 0, slices: ['visits'], controlStarted: true })
+    await changed('ALTER ROLE banyan_apply NOCREATEROLE; ALTER ROLE control NOCREATEDB')
+    await changed('ALTER TABLE visit ALTER COLUMN note TYPE text', moving.service)
+
+    const undo = await project.edit('banyan.yaml', text =>
+      text.replace('control: { database: file:control.url }', ''),
+    )
+    const asleep = await all(false)
+    t.equal(asleep.exit, 0, 'an embedded control database before the first `up` is no fault')
+    t.match(asleep.text, /\? control is embedded, and nothing runs here yet[^]*next: banyan up\n$/)
     await undo()
   })
 
@@ -320,7 +365,7 @@ services: { rooms: { url: http://127.0.0.1:1, database: env:NOT_SET_EITHER } }
   })
   const { runScreen } = await import('../support/screen.ts')
   const { exit, text } = await runScreen(t, `${folder}/banyan.yaml`, context =>
-    runDoctor(context, 'rooms', false),
+    runDoctor(context, 'rooms'),
   )
   t.equal(exit, 3)
   t.match(text, /✖ CONTROL_NOT_STARTED/)

@@ -1,8 +1,7 @@
 import { METHODS } from 'node:http'
 import t, { type Test } from 'tap'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import { buildOrders } from '../../control/orders.ts'
+import { RouterLink } from '../../control/router-link.ts'
 import { storeOrders } from '../../control/store/orders.ts'
 import { readSlices, setStage, wantSlices } from '../../control/store/slices.ts'
 import { transact } from '../../control/store/store.ts'
@@ -16,6 +15,7 @@ import { openProject } from '../../scripts/wiring.ts'
 import { testCluster } from '../support/cluster.ts'
 import { APPOINTMENTS_YAML, BANYAN_YAML, PATIENTS_YAML, swap } from '../support/project-files.ts'
 import { runScreen } from '../support/screen.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 const SLICES = { 'appointments.yaml': APPOINTMENTS_YAML, 'patients.yaml': PATIENTS_YAML }
 
@@ -182,8 +182,7 @@ routes: ['GET /a/b/c', 'PATCH /a/:x/:y', '* /:x/:y/**', 'GET /b']
 
 void t.test('with a control database', async t => {
   const cluster = await testCluster(t)
-  const url = await cluster.createDatabase('control')
-  await migrateUp(url, controlMigrations())
+  const url = await controlDatabase(cluster)
   const banyan = swap(
     swap(BANYAN_YAML, 'database: embedded', 'database: file:control.url'),
     'env:LEGACY_DATABASE_URL',
@@ -209,6 +208,17 @@ void t.test('with a control database', async t => {
       watermark: '0/10',
     })
   const path = '/api/appointments/17'
+
+  await t.test('a router is ready once there are orders, and not before', async t => {
+    const { ear } = opened
+    await using link = new RouterLink({ store, ear, address: () => 'here' })
+    let ready = false
+    const waiting = link.ready(new AbortController().signal).then(() => (ready = true))
+    await store.pool.query('SELECT 1')
+    t.equal(ready, false)
+    await at('legacy')
+    await waiting
+  })
 
   await t.test('shadow: legacy answers, and a copy is compared', async t => {
     await at('shadow')

@@ -7,6 +7,7 @@ import { openStore } from '../../scripts/control-store.ts'
 import { detailText, runJournal } from '../../scripts/journal.ts'
 import { testCluster } from '../support/cluster.ts'
 import { runScreen } from '../support/screen.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 const BANYAN = `version: 1
 legacy: { url: http://127.0.0.1:1, database: file:nowhere.url }
@@ -17,7 +18,7 @@ const VISITS = "service: rooms\nstage: legacy\nroutes: ['* /visits/**']\n"
 
 void t.test('the journal', async t => {
   const cluster = await testCluster(t)
-  const url = await cluster.createDatabase('control')
+  const url = await controlDatabase(cluster, { migrated: false })
   const folder = t.testdir({
     'banyan.yaml': BANYAN,
     slices: { 'visits.yaml': VISITS },

@@ -47,7 +47,7 @@ void t.test('a plan shows what a flip would do, and changes nothing', async t =>
     await query(moving.legacy, 'ANALYZE')
     const { exit, text, flat } = await plan()
     t.equal(exit, 0)
-    t.match(text, /^visits {2}legacy → sync +no pause$/m)
+    t.match(text, /^visits {2}legacy → sync +no pause · plan [0-9a-f]{6}$/m)
     t.match(flat, /data +visits → visit, seats are copied \(about 2,025 rows, \d+ kB\)/)
     t.match(flat, /rooms +its tables visit, seats are emptied first/)
     t.match(text, '✔ nothing stands in its way\n')
@@ -146,7 +146,10 @@ void t.test('a plan shows what a flip would do, and changes nothing', async t =>
       await writer.query('ROLLBACK')
       writer.release()
       t.equal(exit, 3)
-      t.match(text, /^visits {2}canary 0 % → moved +one pause$/m)
+      t.match(
+        text,
+        /^visits {2}canary 0 % → moved +one pause · plan [0-9a-f]{6}, good for 10 min$/m,
+      )
       const steps = [...text.matchAll(/^ \d (\w+) /gm)].map(each => each[1])
       t.same(steps, [
         'hold',
@@ -168,7 +171,7 @@ void t.test('a plan shows what a flip would do, and changes nothing', async t =>
       t.match(flat, 'legacy: visits, seats epoch 0 → 1')
       t.match(flat, /legacy>rooms:visits lag \d+ ms now/)
       t.match(flat, 'public.visit_id_seq: 1,000 past both sides')
-      t.match(flat, 'no flip of this kind yet undone if it takes more than 2 s')
+      t.match(flat, 'no flip or rehearsal of this kind yet undone if it takes more than 2 s')
       t.match(flat, '! legacy refuses every write to visits, seats but')
       t.match(flat, /! noshow-batch is refused, about \d+ times a day/)
       t.match(
@@ -226,7 +229,7 @@ void t.test('a plan shows what a flip would do, and changes nothing', async t =>
   await t.test('home again: the pauses so far, and the keys that come back', async t => {
     const { exit, text, flat } = await plan('canary')
     t.equal(exit, 0)
-    t.match(text, /^visits {2}moved → canary 0 % +one pause$/m)
+    t.match(text, /^visits {2}moved → canary 0 % +one pause · plan [0-9a-f]{6}, good for 10 min$/m)
     t.match(flat, 'rooms: visit, seats epoch 1 → 2')
     t.match(flat, /pause +[\d.]+ m?s the last time undone if it takes more than 2 s/)
     t.match(flat, '! rooms refuses every write to visit, seats but')

@@ -4,8 +4,6 @@ import { setStage, wantSlices } from '../../control/store/slices.ts'
 import { transact } from '../../control/store/store.ts'
 import { updateStream } from '../../control/store/streams.ts'
 import { endVerification, openVerifications } from '../../control/store/verifications.ts'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import type { Stage } from '../../model/stage.ts'
 import { openStore } from '../../scripts/control-store.ts'
 import { runVerify } from '../../scripts/verify.ts'
@@ -14,6 +12,7 @@ import { query, testCluster } from '../support/cluster.ts'
 import { flip, inStep } from '../support/flipping.ts'
 import { movingSlice } from '../support/moving-slice.ts'
 import { projectOf, runScreen } from '../support/screen.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 void t.test('both sides of a real slice are compared', async t => {
   const moving = await movingSlice(t)
@@ -87,8 +86,7 @@ const ROUTES = "service: rooms\nstage: legacy\nroutes: ['* /rooms/**']\n"
 /** A control database alone: the test is the worker, or nobody is. */
 async function withoutWorker(t: Test) {
   const cluster = await testCluster(t)
-  const url = await cluster.createDatabase('control')
-  await migrateUp(url, controlMigrations())
+  const url = await controlDatabase(cluster)
   const folder = t.testdir({
     'banyan.yaml': BANYAN,
     slices: { 'visits.yaml': VISITS, 'rooms.yaml': ROUTES },

@@ -70,10 +70,10 @@ void t.test('why says what keeps a slice where it is', async t => {
     const back = await project.edit('slices/visits.yaml', text =>
       text.replace('stage: canary', 'stage: moved'),
     )
-    // The last try was refused, so that comes first.
+    // The last try was refused, and that comes first.
     t.match(
       await why(),
-      /^want +slices\/visits.yaml wants moved: the last flip to moved was refused$/m,
+      /^want +slices\/visits.yaml wants moved: the last flip to moved was refused;\n +that gives the tables to rooms, so it stands as proposed\n +plan (\S+) waits for 1 person to approve it: banyan approve \1$/m,
     )
     await back()
   })

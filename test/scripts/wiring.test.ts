@@ -7,6 +7,7 @@ import { openWiring } from '../../scripts/wiring.ts'
 import { testContext } from '../support/clinic.ts'
 import { testCluster } from '../support/cluster.ts'
 import { flat } from '../support/screen.ts'
+import { controlDatabase } from '../support/three-roles.ts'
 
 const yaml = (control: string, legacy = 'file:secrets/legacy.url') => `version: 1
 legacy: { url: http://127.0.0.1:1, database: ${legacy} }
@@ -94,7 +95,7 @@ void t.test('no control database, none that answers, one without its schema', as
   t.notMatch(dead.text, 'secret')
 
   const cluster = await testCluster(t)
-  const url = await cluster.createDatabase('control')
+  const url = await controlDatabase(cluster, { migrated: false })
   const here = project(t, yaml('file:secrets/control.url'), { ...SECRETS, 'control.url': url })
   t.match(await asked(here), { exit: 3, text: /^✖ CONTROL_OLD .* banyan migrate\n$/ })
   await migrateUp(url, controlMigrations())

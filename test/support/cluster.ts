@@ -35,7 +35,11 @@ interface Teardown {
  */
 export async function testCluster(
   t: Teardown,
-  options: { readonly settings?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly settings?: Readonly<Record<string, string>>
+    /** Default: any free one. */
+    readonly port?: number
+  } = {},
 ): Promise<TestCluster> {
   const dataDir = await copyTemplate()
   const binaries = await testBinaries()
@@ -52,7 +56,7 @@ export async function testCluster(
     for (const cluster of clusters) await cluster.stop('immediate')
     await rm(dataDir, { recursive: true, force: true })
   })
-  clusters.push(await start())
+  clusters.push(await start(options.port))
   const running = (): Cluster => must(clusters.at(-1), 'a started cluster')
   const passwords = new Map<string, string>()
   return {

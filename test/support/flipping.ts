@@ -4,6 +4,7 @@ import { readSlices } from '../../control/store/slices.ts'
 import { readStreams } from '../../control/store/streams.ts'
 import { readVerification, requestVerification } from '../../control/store/verifications.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
+import type { Test } from 'tap'
 import { query } from './cluster.ts'
 import type { MovingSlice } from './moving-slice.ts'
 
@@ -54,6 +55,31 @@ export async function verify(moving: MovingSlice) {
   const read = async () => (await readVerification(moving.store, id))!
   await until(moving, 'verified', async () => (await read()).endedAtMs !== null)
   return read()
+}
+
+/** All the way to where only the owner's flip is left. */
+export async function toCanary(t: Test, moving: MovingSlice): Promise<void> {
+  t.match(await flip(moving, 'sync'), { outcome: 'done' })
+  await inStep(moving)
+  for (const stage of ['shadow', 'canary'] as const)
+    t.match(await flip(moving, stage), { outcome: 'done' })
+  t.match(await verify(moving), { differences: 0, error: null })
+}
+
+/** Sessions of that application_name (LIKE) end at once. */
+export async function cutSessions(url: string, name: string): Promise<void> {
+  await query(
+    url,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 AND pid <> pg_backend_pid()`,
+    [name],
+  )
+}
+
+/** After a verification: the stream stood still while rows were compared. */
+export async function caughtUp(moving: MovingSlice): Promise<void> {
+  await until(moving, 'caught up', async () =>
+    (await readStreams(moving.store)).every(each => (each.lagMs ?? 0) < 500),
+  )
 }
 
 export const same = async (moving: MovingSlice) => {

@@ -8,16 +8,16 @@ import { settlementOf } from '../../control/cutover-runner.ts'
 import { RouterLink } from '../../control/router-link.ts'
 import { Ear, type Store } from '../../control/store/store.ts'
 import { createSyncStore } from '../../control/sync-store.ts'
-import { controlMigrations } from '../../migrations/control/control.ts'
-import { migrateUp } from '../../migrations/runner.ts'
 import { must } from '../../model/errors.ts'
 import type { Orders } from '../../model/orders.ts'
 import { loadProject } from '../../model/project.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
-import type { DatabaseUrls, Wiring } from '../../model/wiring.ts'
-import { rolesSql } from '../../postgres/roles.ts'
+import type { Wiring } from '../../model/wiring.ts'
+import type { StreamContext } from '../../sync/stream-run.ts'
 import { runWorker } from '../../sync/worker.ts'
-import { query, testCluster } from './cluster.ts'
+import { query, testCluster, type TestCluster } from './cluster.ts'
+import { type Part, partOf } from './part.ts'
+import { controlDatabase, threeRoles } from './three-roles.ts'
 
 const LEGACY_SQL = `
   CREATE TABLE doctors (id bigint PRIMARY KEY, name text NOT NULL);
@@ -42,11 +42,19 @@ export interface MovingSlice {
   /** Superuser URLs. */
   readonly legacy: string
   readonly service: string
+  /** Of both databases, to stop and start again. */
+  readonly clusters: { readonly legacy: TestCluster; readonly service: TestCluster }
   /** The application's own sessions, by side. */
   readonly legacyApp: pg.Pool
   readonly serviceApp: pg.Pool
   /** Writes the stage into the slice's file, as `banyan flip` does. */
   readonly want: (stage: WantedStage) => void
+  readonly worker: Part
+  readonly controller: Part
+  /** The control database dies with its cluster. An empty cluster takes its place, with the database or without. */
+  readonly loseControl: (options: { readonly database: boolean }) => Promise<void>
+  /** Ends controller, worker, and whatever else has a session in the control database. Safe to repeat. */
+  readonly stop: () => Promise<void>
 }
 
 export async function movingSlice(
@@ -56,12 +64,17 @@ export async function movingSlice(
     settings?: Readonly<Record<string, string>>
     /** Lines of `limits:` in banyan.yaml. */
     limits?: string
+    /** More of `cutover:` in the slice's file. */
+    cutover?: string
+    /** Changes slices/visits.yaml. */
+    slice?: (text: string) => string
+    /** When the application's tables are there, and nothing of Banyan's but the control database's role. */
+    made?: (url: string, side: 'legacy' | 'service') => Promise<unknown>
   } = {},
 ): Promise<MovingSlice> {
-  const stop = new AbortController()
   const { settings = {} } = options
   // Three, as in the world: progress that is written into the source's own cluster would be news for its streams.
-  const [legacyCluster, serviceCluster, controlCluster] = await Promise.all([
+  const [legacyCluster, serviceCluster, firstControl] = await Promise.all([
     testCluster(t, { settings }),
     testCluster(t, { settings }),
     testCluster(t),
@@ -69,25 +82,14 @@ export async function movingSlice(
   const health = createServer((_, response) => response.end('ok'))
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())
+  let controlCluster = firstControl
+  const controlUrl = await controlDatabase(controlCluster)
   const side = async (cluster: typeof legacyCluster, database: string, sql: string) => {
     await cluster.createRole('app')
     await cluster.createDatabase(database, { owner: 'app' })
     await query(cluster.url(database, 'app'), sql)
-    const role = (name: string) => ({ name, password: 'secret' })
-    const roles = {
-      setup: role('banyan_setup'),
-      apply: role('banyan_apply'),
-      capture: role('banyan_capture'),
-    }
-    for (const statement of rolesSql({ database, owner: 'app', schema: 'public', ...roles })) {
-      await query(cluster.url(database), statement)
-    }
-    const url = (name: string) => `postgres://${name}:secret@127.0.0.1:${cluster.port}/${database}`
-    const urls: DatabaseUrls = {
-      setup: url('banyan_setup'),
-      apply: url('banyan_apply'),
-      capture: url('banyan_capture'),
-    }
+    await options.made?.(cluster.url(database), database === 'legacy' ? 'legacy' : 'service')
+    const urls = await threeRoles(cluster, database, 'app')
     const app = new pg.Pool({ connectionString: cluster.url(database, 'app'), max: 8 })
     app.on('error', () => undefined)
     t.teardown(() => app.end())
@@ -95,8 +97,6 @@ export async function movingSlice(
   }
   const legacy = await side(legacyCluster, 'legacy', LEGACY_SQL)
   const service = await side(serviceCluster, 'rooms', SERVICE_SQL)
-  const controlUrl = await controlCluster.createDatabase('control')
-  await migrateUp(controlUrl, controlMigrations())
   const url = `http://127.0.0.1:${(health.address() as AddressInfo).port}`
   const loaded = loadProject({
     banyan: {
@@ -110,15 +110,15 @@ limits: { ${options.limits ?? ''} }
     slices: [
       {
         file: 'slices/visits.yaml',
-        text: `service: rooms
+        text: (options.slice ?? (text => text))(`service: rooms
 stage: legacy
 routes: ['* /visits/**']
 tables:
   visits: { to: visit, columns: { doctor_id: physician_id } }
   seats: true
 foreignKeys: { visits.doctor_id: copy, bills.visit_id: loose }
-cutover: { quietMs: 20ms }
-`,
+cutover: { quietMs: 20ms ${options.cutover ?? ''} }
+`),
       },
     ],
   })
@@ -143,43 +143,50 @@ cutover: { quietMs: 20ms }
       t.comment(phrase, fields)
     },
   }
-  const syncStore = createSyncStore(store, wiring)
-  const worker = runWorker(
-    {
-      wiring,
-      store: syncStore,
-      log,
-      delayMs: options.delayMs ?? 0,
-      settlement: (task, sessions) => settlementOf(must(task.slice, 'slice'), sessions, 1000),
-    },
-    stop.signal,
-  )
-  const controller = runController({
-    store,
-    ear,
-    wiring,
-    load: async () => ({ wiring: wanting(wiring, wanted), diagnostics: [] }),
-    now: () => performance.now(),
-    log,
-    signal: stop.signal,
-    standby: true,
+  const worker = partOf(async signal => {
+    await using syncStore = createSyncStore(store, wiring)
+    const settlement = (...[task, sessions]: Parameters<StreamContext['settlement']>) =>
+      settlementOf(must(task.slice, 'slice'), sessions, 1000)
+    const delayMs = options.delayMs ?? 0
+    await runWorker({ wiring, store: syncStore, log, delayMs, settlement }, signal)
   })
-  t.teardown(async () => {
-    stop.abort()
-    await Promise.allSettled([worker, controller])
-    await syncStore[Symbol.asyncDispose]()
+  const controller = partOf(signal =>
+    runController({
+      ...{ store, ear, wiring, log, signal },
+      load: async () => ({ wiring: wanting(wiring, wanted), diagnostics: [] }),
+      now: () => performance.now(),
+      standby: true,
+    }),
+  )
+  worker.start()
+  controller.start()
+  let stopping: Promise<void> | undefined
+  const end = async (): Promise<void> => {
+    await Promise.all([worker.stop(), controller.stop()])
     await ear[Symbol.asyncDispose]()
     await store.pool.end()
-  })
+  }
+  const stopAll = () => (stopping ??= end())
+  t.teardown(stopAll)
   return {
     store,
     ear,
     wiring,
     legacy: legacy.url,
     service: service.url,
+    clusters: { legacy: legacyCluster, service: serviceCluster },
     legacyApp: legacy.app,
     serviceApp: service.app,
     want: stage => (wanted = stage),
+    worker,
+    controller,
+    async loseControl({ database }) {
+      const { port } = controlCluster
+      await controlCluster.stop('immediate')
+      controlCluster = await testCluster(t, { port })
+      if (database) await controlDatabase(controlCluster, { migrated: false })
+    },
+    stop: stopAll,
   }
 }
 

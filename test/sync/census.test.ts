@@ -90,6 +90,7 @@ function memoryStore() {
   const store: SyncStore = {
     stages: async () => new Map(),
     claim: async () => true,
+    predecessorSilent: async () => false,
     state: async (_stream, _slice, state) => {
       if (state === 'streaming') heard()
     },
@@ -103,6 +104,8 @@ function memoryStore() {
     verifications: async () => [],
     verified: async () => undefined,
     outdate: async () => undefined,
+    returned: async () => undefined,
+    copied: async () => undefined,
     cascades: async () => new Map(),
   }
   return { store, counted, streaming }

@@ -5,6 +5,7 @@ import type { Stage } from '../../model/stage.ts'
 import { pause } from '../../model/pause.ts'
 import { createSyncStore } from '../../control/sync-store.ts'
 import { settlementOf } from '../../control/cutover-runner.ts'
+import { append } from '../../control/store/journal.ts'
 import { readSlices } from '../../control/store/slices.ts'
 import type { StreamContext } from '../../sync/stream-run.ts'
 import { runWorker } from '../../sync/worker.ts'
@@ -41,6 +42,7 @@ await t.test('each attempt asks for the claim first', async t => {
       if (name === STREAM) asked.push(mine)
       return mine
     },
+    predecessorSilent: async () => false,
     state: async name => void (name === STREAM && (failures += 1)),
     known: async () => [],
   }
@@ -116,6 +118,28 @@ await t.test(
     await other.query('SELECT pg_advisory_unlock_all()')
     await until(moving, 'it is read again', async () => (await reader()) !== null)
     await inStep(moving)
+
+    await t.test('what one that stood still has left open is ended by its successor', async t => {
+      await until(moving, 'the claim is ours', taken)
+      await until(moving, 'nobody reads the slot', async () => (await reader()) === null)
+      const left = new pg.Client({
+        connectionString: moving.wiring.services['rooms']!.apply,
+        application_name: `banyan ${STREAM}`,
+      })
+      left.on('error', () => undefined)
+      await left.connect()
+      const gone = new Promise<void>(resolve => void left.once('end', resolve))
+      await left.query('BEGIN')
+      await left.query('SELECT 1 FROM banyan.progress WHERE stream = $1 FOR UPDATE', [STREAM])
+      await append(moving.store.pool, {
+        ...{ actor: 'worker', slice: null, kind: 'silent worker ended' },
+      })
+      await other.query('SELECT pg_advisory_unlock_all()')
+      await gone
+      await until(moving, 'it is read again', async () => (await reader()) !== null)
+      await inStep(moving)
+      t.pass('it goes on')
+    })
   },
 )
 

@@ -7,15 +7,22 @@ import { createSlot, listSlots } from '../../postgres/slot.ts'
 import type { StreamContext } from '../../sync/stream-run.ts'
 import { runWorker } from '../../sync/worker.ts'
 import { query, testCluster } from '../support/cluster.ts'
+import { threeRoles } from '../support/three-roles.ts'
 
 const never = new AbortController().signal
 
 await t.test('one stream that can not be ended keeps no other', async t => {
   const cluster = await testCluster(t)
+  await cluster.createRole('app')
   const database = async (name: string) => {
-    const url = await cluster.createDatabase(name)
-    await query(url, 'CREATE SCHEMA banyan; CREATE TABLE banyan.progress (stream text)')
-    return { setup: url, apply: url, capture: url }
+    await cluster.createDatabase(name)
+    const urls = await threeRoles(cluster, name, 'app')
+    await query(
+      urls.setup,
+      `CREATE SCHEMA banyan; CREATE TABLE banyan.progress (stream text);
+       GRANT USAGE ON SCHEMA banyan TO banyan_apply; GRANT ALL ON banyan.progress TO banyan_apply`,
+    )
+    return urls
   }
   const [legacy, rooms] = [await database('legacy'), await database('rooms')]
   // The second is what a worker leaves that is killed in a verification.
@@ -32,6 +39,7 @@ await t.test('one stream that can not be ended keeps no other', async t => {
         ['visits', 'legacy'],
       ]),
     claim: async () => true,
+    predecessorSilent: async () => false,
     known: async () => [...known],
     forget: async name => void known.delete(name),
   }

@@ -2,7 +2,7 @@
  * The pause as the client saw it: the longest time without an acknowledged write of a slice, and
  * its slowest write.
  */
-import { rounded } from './latency.ts'
+import { createLatencies, type Latencies, rounded } from './latency.ts'
 
 export type Slice = 'appointments' | 'patients'
 
@@ -18,6 +18,8 @@ export interface PauseReport {
   readonly longestGapMs: number | null
   /** The slowest acknowledged write, from when it was due. */
   readonly largestLatencyMs: number | null
+  /** Of all acknowledged writes, from when they were due. */
+  readonly p99LatencyMs: number | null
   /**
    * The same write path, from when the request was sent: without the client's own fsync and queue.
    */
@@ -37,6 +39,7 @@ interface Seen {
   count: number
   gap: number
   latency: number
+  latencies: Latencies
   sentLatency: number
 }
 
@@ -53,6 +56,7 @@ export function createPauseWindow(now: () => number): PauseWindow {
       window.lastAt = at
       window.count++
       window.latency = Math.max(window.latency, latency.fromDueMs)
+      window.latencies.add(latency.fromDueMs)
       window.sentLatency = Math.max(window.sentLatency, latency.fromSentMs)
     },
     forgetGap() {
@@ -70,6 +74,7 @@ export function createPauseWindow(now: () => number): PauseWindow {
           acknowledged: window.count,
           longestGapMs: some || open > 0 ? rounded(Math.max(window.gap, open)) : null,
           largestLatencyMs: some ? rounded(window.latency) : null,
+          p99LatencyMs: window.latencies.percentile(0.99),
           largestSentLatencyMs: some ? rounded(window.sentLatency) : null,
         }
       }
@@ -79,5 +84,5 @@ export function createPauseWindow(now: () => number): PauseWindow {
 }
 
 function nothing(lastAt: number | undefined): Seen {
-  return { lastAt, count: 0, gap: 0, latency: 0, sentLatency: 0 }
+  return { lastAt, count: 0, gap: 0, latency: 0, latencies: createLatencies(), sentLatency: 0 }
 }

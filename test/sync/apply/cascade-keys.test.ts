@@ -8,11 +8,13 @@ import { connect } from '../../../postgres/connection.ts'
 import { statementsOf } from '../../../sync/apply/statements.ts'
 import type { AppliedTable } from '../../../sync/apply/table.ts'
 import { query, testCluster } from '../../support/cluster.ts'
+import { threeRoles } from '../../support/three-roles.ts'
 
 const cluster = await testCluster(t)
-const url = await cluster.createDatabase('rooms')
+await cluster.createRole('app')
+await cluster.createDatabase('rooms', { owner: 'app' })
 await query(
-  url,
+  cluster.url('rooms', 'app'),
   `CREATE TABLE owner (tenant int, no int, mail text UNIQUE, PRIMARY KEY (tenant, no));
    CREATE TABLE pet (id int PRIMARY KEY, tenant int, owner int, FOREIGN KEY (tenant, owner) REFERENCES owner ON DELETE CASCADE);
    CREATE TABLE visit (id int PRIMARY KEY, tenant int NOT NULL, "Owner" int,
@@ -27,16 +29,17 @@ await query(
    INSERT INTO letter SELECT 10 * tenant + no, tenant, no FROM owner;
    INSERT INTO login VALUES (1, 'a@x'), (2, 'b@x'), (3, NULL)`,
 )
-const pool = new pg.Pool({ connectionString: url })
+const urls = await threeRoles(cluster, 'rooms', 'app')
+const pool = new pg.Pool({ connectionString: urls.apply })
 t.teardown(() => pool.end())
 const wiring = {
   project: { slices: [] },
-  services: { rooms: { setup: url, apply: url, capture: url } },
+  services: { rooms: urls },
 } as unknown as Wiring
 
 /** Legacy calls the table and its columns otherwise. */
 async function table(): Promise<AppliedTable> {
-  const store = createSyncStore({ url, pool }, wiring)
+  const store = createSyncStore({ url: urls.apply, pool }, wiring)
   const cascades = await store.cascades('rooms', ['public.owner'])
   await store[Symbol.asyncDispose]()
   return {
@@ -58,7 +61,7 @@ await t.test('a parent that goes takes its children along, and nobody else’s',
       ['number', '7'],
     ]),
   }
-  const client = await connect({ url, applicationName: 'test' })
+  const client = await connect({ url: urls.apply, applicationName: 'test' })
   t.teardown(() => client.end())
   await client.query('SET session_replication_role = replica')
   const statements = statementsOf(gone, await table())

@@ -1,6 +1,5 @@
-/** `banyan migrate --uninstall`: takes out of legacy and the services all that Banyan has put there. The control database stays. */
+/** `banyan uninstall`: takes out of legacy, the services and, if asked, the control database all that Banyan has put there. */
 import type pg from 'pg'
-import pc from 'picocolors'
 import { readLoosened } from '../control/crossing-facts.ts'
 import { nextStep } from '../control/reconcile.ts'
 import { readController } from '../control/lease.ts'
@@ -8,62 +7,117 @@ import { readFlips } from '../control/store/flips.ts'
 import { append } from '../control/store/journal.ts'
 import { readSlices } from '../control/store/slices.ts'
 import { claimStream, forgetStream, readStreams } from '../control/store/streams.ts'
+import { controlMigrations } from '../migrations/control/control.ts'
 import { migrateDown } from '../migrations/runner.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import { pause } from '../model/pause.ts'
 import { SYNC_ERRORS } from '../model/errors-sync.ts'
 import { parseStream, slotOf } from '../model/stream.ts'
-import { type DatabaseUrls, roleOf } from '../model/wiring.ts'
+import type { DatabaseUrls } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
 import { explain } from '../postgres/explain.ts'
 import { dropSlot, listSlots } from '../postgres/slot.ts'
-import { countOf } from './amounts.ts'
-import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
-import { type Opened, withControl } from './control-store.ts'
-import { fit } from './fit.ts'
+import type { UninstallOptions } from './banyan.ts'
+import { type Context, type ExitCode, jsonText } from './context.ts'
+import { askControl, type Opened, withControl } from './control-store.ts'
+import { foldersOf } from './folders.ts'
 import { migrationsOf } from './migrate-schema.ts'
-import { layOut, printable, widthOf } from './table.ts'
+import { type TakenOut, uninstallScreen, writeDropFile } from './uninstall-text.ts'
+import { openControlUrl, openProject } from './wiring.ts'
 
 const CONNECT_MS = 5_000
 /** How long a slot's reader may take to go, milliseconds. */
 const DROP_MS = 10_000
 const LOOK_MS = 250
+/** A session that was ended, our own too, is seen for a moment longer. */
+const LINGER_MS = 2_000
 /** Taking a gate off takes its table's lock for a moment; who waits behind it waits no longer than this. */
 const LOCK_MS = 2_000
 
-interface Taken {
+export interface Taken {
   readonly database: string
   readonly slots: readonly string[]
   /** False where there was nothing. */
   readonly schema: boolean
+  /** The three of Banyan, which a superuser takes out; none where the files name one role for everything. */
   readonly roles: readonly string[]
+  /** Holds the statements for that. */
+  readonly file: string | null
 }
 
-/** Throws SLICES_AWAY, SLOT_BUSY, what a database that doesn't answer throws, and what `withControl` throws. Safe to repeat. */
-export async function uninstall(context: Context): Promise<ExitCode> {
-  return withControl<ExitCode>(context, async opened => {
-    const { wiring, store } = opened
-    const databases = [
-      ['legacy', wiring.legacy] as const,
-      ...Object.entries(wiring.services).map(([name, urls]) => [name, urls] as const),
-    ]
-    await mustBeAtLegacy(opened)
-    const loosened = await readLoosened(store, 'legacy')
-    await using _held = await holdStreams(opened, context.signal)
-    const taken: Taken[] = []
-    for (const [name, urls] of databases) taken.push(await takeOut(name, urls))
-    // A stream that is still on record would be gone on with by a worker, without its slot.
-    for (const { name } of await readStreams(store)) await forgetStream(store, name)
-    const detail = { databases: taken.map(each => each.database) }
-    await append(store.pool, { actor: context.actor, slice: null, kind: 'uninstalled', detail })
-    const missing = loosened.map(({ table, name, definition }) => ({ table, name, definition }))
-    context.write(
-      context.json
-        ? jsonText({ databases: taken, control: 'kept', missing })
-        : screen(context, taken, missing),
-    )
-    return 0
+/**
+ * Safe to repeat. Throws SLICES_AWAY, SLOT_BUSY, what a database that doesn't answer throws, and what `withControl`
+ * throws; with the control database also OPTION_INVALID (it is embedded) and PARTS_RUN: then nothing was taken out.
+ */
+export async function runUninstall(
+  context: Context,
+  { withControl: control = false }: UninstallOptions = {},
+): Promise<ExitCode> {
+  if (control) await mustBeStill(context)
+  const taken = await withControl(context, opened => takeAll(context, opened))
+  if (control) await takeControl(context)
+  context.write(
+    context.json
+      ? jsonText({ ...taken, control: control ? 'taken' : 'kept' })
+      : uninstallScreen(context, { ...taken, control }),
+  )
+  return 0
+}
+
+async function takeAll(context: Context, opened: Opened): Promise<TakenOut> {
+  const { wiring, store } = opened
+  const databases = [
+    ['legacy', wiring.legacy] as const,
+    ...Object.entries(wiring.services).map(([name, urls]) => [name, urls] as const),
+  ]
+  await mustBeAtLegacy(opened)
+  const loosened = await withClient(wiring.legacy.setup, readLoosened)
+  await using _held = await holdStreams(opened, context.signal)
+  const taken: Taken[] = []
+  for (const [name, urls] of databases) {
+    const found = await takeOut(name, urls)
+    taken.push({ ...found, ...(await writeDropFile(context, wiring, name)) })
+  }
+  // A stream that is still on record would be gone on with by a worker, without its slot.
+  for (const { name } of await readStreams(store)) await forgetStream(store, name)
+  const detail = { databases: taken.map(each => each.database) }
+  await append(store.pool, { actor: context.actor, slice: null, kind: 'uninstalled', detail })
+  const missing = loosened.map(({ table, name, definition }) => ({ table, name, definition }))
+  return { databases: taken, missing }
+}
+
+/** Whoever works with the control database would make it anew, or fall. */
+async function mustBeStill(context: Context): Promise<void> {
+  const loaded = await openProject(context.config)
+  if (loaded.project.banyan.control.database === 'embedded') {
+    const { controlData } = foldersOf(context.config)
+    const how = `stop \`banyan up\`, then remove ${controlData}`
+    const details = ['--with-control', 'embedded', how, 'uninstall']
+    throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
+  }
+  const url = await openControlUrl(context.config, loaded)
+  await askControl(url)
+  await withClient(url, async client => {
+    const until = performance.now() + LINGER_MS
+    for (;;) {
+      const { rows } = await client.query<{ name: string }>(
+        `SELECT DISTINCT application_name AS name FROM pg_catalog.pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1`,
+      )
+      if (rows.length === 0) return
+      const names = rows.map(row => row.name || 'a session without a name').join(', ')
+      const late = performance.now() > until || context.signal.aborted
+      if (late) throw new BanyanError(CONTROL_ERRORS.PARTS_RUN, [names])
+      await pause(LOOK_MS, context.signal)
+    }
   })
+}
+
+async function takeControl(context: Context): Promise<void> {
+  await mustBeStill(context)
+  const url = await openControlUrl(context.config, await openProject(context.config))
+  await migrateDown(impatient(url), controlMigrations())
 }
 
 /**
@@ -148,7 +202,10 @@ async function hasSchema(client: pg.Client): Promise<boolean> {
 }
 
 /** Slots first: one that nobody reads holds the database's WAL for ever. */
-async function takeOut(database: string, urls: DatabaseUrls): Promise<Taken> {
+async function takeOut(
+  database: string,
+  urls: DatabaseUrls,
+): Promise<Pick<Taken, 'database' | 'slots' | 'schema'>> {
   const slots = await withClient(urls.capture, async client => {
     const { rows } = await client.query<{ name: string }>('SELECT current_database() AS name')
     const all = await listSlots(client, 'banyan_')
@@ -163,8 +220,7 @@ async function takeOut(database: string, urls: DatabaseUrls): Promise<Taken> {
   } catch (error) {
     throw explain(error, urls.setup)
   }
-  const roles = [...new Set([urls.setup, urls.apply, urls.capture].map(roleOf))]
-  return { database, slots, schema, roles }
+  return { database, slots, schema }
 }
 
 /** The same URL with a lock_timeout, which the migrations' own connections don't set. */
@@ -186,32 +242,4 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
   } finally {
     await client.end()
   }
-}
-
-function screen(
-  context: Context,
-  taken: readonly Taken[],
-  missing: readonly { table: string; name: string; definition: string }[],
-): string {
-  const colors = pc.createColors(context.color)
-  const rows = taken.map(({ database, slots, schema }) => {
-    const what = [
-      schema ? 'gates, publications and the schema banyan' : 'no schema banyan was there',
-      ...(slots.length > 0 ? [countOf(slots.length, 'slot')] : []),
-    ]
-    return [colors.green('✔'), database, what.join(', ')]
-  })
-  const more = [
-    '– control stays: it has the journal and where every slice stood',
-    ...printable(taken).map(
-      ({ database, roles }) =>
-        `– ${database}: the roles ${roles.join(', ')} stay; a superuser takes them out`,
-    ),
-    ...printable(missing).map(({ table, name, definition }) => {
-      const ddl = `ALTER TABLE ${table} ADD CONSTRAINT ${name} ${definition}`
-      return `! legacy still lacks a foreign key that was dropped: ${ddl};`
-    }),
-  ]
-  const lines = [...layOut(rows, widthOf(context)), ...fit(context, more)]
-  return `${[...lines, `next: ${commandLine(context, 'migrate --check')}`].join('\n')}\n`
 }
