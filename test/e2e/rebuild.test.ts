@@ -49,6 +49,7 @@ async function rebuild(moving: MovingSlice, project: Project) {
 
 void t.test('a lost control database is made again from the databases', async t => {
   const moving = await movingSlice(t, {
+    ownControl: true,
     cutover: ', holdMs: 8s',
     limits: 'lagMaxMs: 5s',
   })

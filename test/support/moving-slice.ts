@@ -66,6 +66,8 @@ export async function movingSlice(
     limits?: string
     /** More of `cutover:` in the slice's file. */
     cutover?: string
+    /** The control database has a cluster of its own. */
+    ownControl?: boolean
     /** Changes slices/visits.yaml. */
     slice?: (text: string) => string
     /** When the application's tables are there, and nothing of Banyan's but the control database's role. */
@@ -73,16 +75,12 @@ export async function movingSlice(
   } = {},
 ): Promise<MovingSlice> {
   const { settings = {} } = options
-  // Three, as in the world: progress that is written into the source's own cluster would be news for its streams.
-  const [legacyCluster, serviceCluster, firstControl] = await Promise.all([
-    testCluster(t, { settings }),
-    testCluster(t, { settings }),
-    testCluster(t),
-  ])
+  const cluster = () => testCluster(t, { settings })
+  const [legacyCluster, serviceCluster] = [await cluster(), await cluster()]
   const health = createServer((_, response) => response.end('ok'))
   await new Promise<void>(resolve => health.listen(0, '127.0.0.1', resolve))
   t.teardown(() => health.close())
-  let controlCluster = firstControl
+  let controlCluster = options.ownControl ? await testCluster(t) : legacyCluster
   const controlUrl = await controlDatabase(controlCluster)
   const side = async (cluster: typeof legacyCluster, database: string, sql: string) => {
     await cluster.createRole('app')
