@@ -26,6 +26,8 @@ export interface RouterLimits {
   /** What a client may still send after its response is complete and nobody wants it; then its socket is closed. */
   readonly lingerBytes: number
   readonly lingerMs: number
+  /** From one report of the counts to the next: `status` shows them, and a few of them a second are cheap. */
+  readonly reportMs: number
   /** From the end of run() until what is under way is cut. */
   readonly graceMs: number
   /** Parked requests that are let go at first when a hold ends; each that ends lets two follow. */
@@ -68,6 +70,7 @@ export const DEFAULT_LIMITS: RouterLimits = {
   streamIdleMs: 3_600_000,
   lingerBytes: 1_048_576,
   lingerMs: 5_000,
+  reportMs: 1_000,
   graceMs: 10_000,
   releaseConcurrency: 16,
   controlLostMs: 10_000,

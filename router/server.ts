@@ -151,7 +151,7 @@ async function assemble(
     log,
   }
   const steering = createSteering({
-    ...{ control, clock, log, lostMs: limits.controlLostMs },
+    ...{ control, clock, log, lostMs: limits.controlLostMs, reportMs: limits.reportMs },
     accept(orders) {
       swap(desk, state, orders)
       steering.ack()

@@ -12,7 +12,6 @@ export interface Steering {
   lost(): boolean
 }
 
-const REPORT_EVERY_MS = 1_000
 const RETRY_MS = 1_000
 
 export function createSteering(deps: {
@@ -20,6 +19,7 @@ export function createSteering(deps: {
   readonly clock: Clock
   readonly log: Log
   readonly lostMs: number
+  readonly reportMs: number
   /** Compiles and swaps. Throws where the orders can't be obeyed; the last ones then stay in force. */
   readonly accept: (orders: Orders) => void
   /** Undefined: no orders yet. */
@@ -30,6 +30,8 @@ export function createSteering(deps: {
   let heardAt = clock.now()
   let wake = (): void => {}
   let dirty = false
+  let told = false
+  let report = (): void => {}
 
   const heard = (): void => {
     heardAt = clock.now()
@@ -47,6 +49,9 @@ export function createSteering(deps: {
     } catch (err) {
       log.error({ err, version: orders.version }, 'orders refused, the last ones stay')
     }
+    // What a hold held is known when it ends: whoever moved the slice wants to say so.
+    told = true
+    report()
   }
 
   const takeOrders = async (signal: AbortSignal): Promise<void> => {
@@ -80,7 +85,8 @@ export function createSteering(deps: {
 
   const sendReports = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
-      await sleep(clock, REPORT_EVERY_MS, signal)
+      if (!told) await next()
+      told = false
       if (signal.aborted) return
       // An ack also says who waits for a drain, and that changes without an event.
       if ((deps.ackOf()?.waiting.length ?? 0) > 0) ack()
@@ -93,11 +99,25 @@ export function createSteering(deps: {
     }
   }
 
+  /** Resolves when a report is due, or told to. */
+  const next = (): Promise<void> =>
+    new Promise(resolve => {
+      const cancel = clock.timer(deps.reportMs, resolve)
+      report = () => {
+        cancel()
+        resolve()
+      }
+    })
+
   return {
     ack,
     lost: () => clock.now() - heardAt > deps.lostMs,
     async run(signal) {
-      signal.addEventListener('abort', () => wake(), { once: true })
+      const leave = (): void => {
+        wake()
+        report()
+      }
+      signal.addEventListener('abort', leave, { once: true })
       await Promise.all([takeOrders(signal), sendAcks(signal), sendReports(signal)])
     },
   }

@@ -1,7 +1,7 @@
 /**
  * Runs every test file as a plain Node process, two at a time. tap itself would put its loaders (TypeScript, mocks,
  * coverage) before each file and, through NODE_OPTIONS, before every process that a test starts: a second of CPU each, for
- * nothing, since what runs here is compiled. `npx tap dist/test/<file>` runs one file as ever.
+ * nothing, since what runs here is compiled. `npx tap dist/test/<file>` runs one file as ever, and names lines of its source.
  */
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -28,6 +28,6 @@ t.jobs = 2
 t.setTimeout(0)
 for (const file of files) {
   // Not by the environment of the spawn: tap would put its loaders back there.
-  const command = ['NODE_OPTIONS=', process.execPath, '--enable-source-maps', file]
+  const command = ['NODE_OPTIONS=', process.execPath, file]
   void t.spawn('env', command, { buffered: true, name: file, timeout: TIMEOUT_MS, cwd: ROOT })
 }

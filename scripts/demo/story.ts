@@ -171,7 +171,7 @@ async function moveOwner(
     }
     return acknowledged >= 10
   })
-  // The router reports once a second.
+  // The router reports when it hears of it, and each second.
   await soon(
     demo,
     'the router’s count',

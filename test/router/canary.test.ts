@@ -2,6 +2,7 @@
 import type http from 'node:http'
 import t from 'tap'
 import { ask, facade, origin, rawOrigin } from '../support/facade.ts'
+import type { SliceReport } from '../../model/orders.ts'
 import type { Teardown } from '../support/facade.ts'
 import { ordersOf, sliceOrder } from '../support/router-control.ts'
 
@@ -90,7 +91,8 @@ void t.test('a service that is down costs no read while legacy owns, and is coun
   t.match(await ask(f.port, 'GET', PATH, TENANT), { status: 200, body: 'legacy' })
   dead.close()
   t.match(await ask(f.port, 'GET', PATH, TENANT), { status: 200, body: 'legacy' })
-  const report = await f.control.reported('appointments', r => r.failed.service === 2)
+  const both = (r: SliceReport) => r.failed.service === 2 && r.requests.legacy === 2
+  const report = await f.control.reported('appointments', both)
   t.match(report, { requests: { legacy: 2, service: 2 }, failed: { legacy: 0 } })
   await f.order(orders(2, 'moved'))
   const moved = await ask(f.port, 'GET', PATH, TENANT)

@@ -164,8 +164,9 @@ const HOSTILE: Readonly<Record<string, Target>> = {
   garbage: socket => socket.write('what?\r\n\r\n'),
   'a body without end': socket => {
     socket.write('HTTP/1.1 200 OK\r\n\r\n')
-    const pour = (): void => {
-      if (!socket.ended) socket.socket.write(Buffer.alloc(65_536), pour)
+    // A socket that is being destroyed answers at once: writing on would keep it from ever saying that it has ended.
+    const pour = (error?: Error | null): void => {
+      if (!error && !socket.ended) socket.socket.write(Buffer.alloc(65_536), pour)
     }
     pour()
   },

@@ -5,14 +5,16 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findBinaries, type Binaries } from '../../postgres/binaries.ts'
-import { startCluster } from '../../postgres/embedded.ts'
+import { connect } from '../../postgres/connection.ts'
+import { type Cluster, startCluster } from '../../postgres/embedded.ts'
+import { literal } from '../../postgres/sql.ts'
 import { DATA_ROOTS, dataRoot } from './data-root.ts'
 
 const run = promisify(execFile)
 /** Stays from one run to the next. */
 const TEMPLATES = '/var/tmp'
 /** Grows when what is in the template changes. */
-const TEMPLATE = 1
+const TEMPLATE = 2
 const FORGOTTEN_AFTER_MS = 15 * 60_000
 
 let binaries: Promise<Binaries> | undefined
@@ -58,6 +60,7 @@ async function makeTemplate(found: Binaries): Promise<string> {
       settings,
       binaries: found,
     })
+    await weaken(cluster, found)
     await cluster.stop()
     for (const file of ['banyan.json', 'server.log']) await rm(join(draft, file), { force: true })
     await rename(draft, template).catch(() => stat(template))
@@ -66,6 +69,21 @@ async function makeTemplate(found: Binaries): Promise<string> {
     await rm(lock, { recursive: true, force: true })
   }
   return template
+}
+
+/** Settings by which a password is checked in no time: each of a thousand sessions would hash it 4,096 times. */
+export function weakPasswords({ major }: Binaries): Readonly<Record<string, string>> {
+  return major >= 16 ? { scram_iterations: '1' } : {}
+}
+
+/** The superuser's password was made before any setting was there. */
+async function weaken(cluster: Cluster, found: Binaries): Promise<void> {
+  if (Object.keys(weakPasswords(found)).length === 0) return
+  const url = new URL(cluster.url())
+  const client = await connect({ url: url.href, applicationName: 'test' })
+  await client.query('SET scram_iterations = 1')
+  await client.query(`ALTER ROLE postgres PASSWORD ${literal(url.password)}`)
+  await client.end()
 }
 
 /** Removes the folders of test processes that were killed before they could. */

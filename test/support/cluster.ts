@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises'
 import pg from 'pg'
 import { must } from '../../model/errors.ts'
 import { startCluster, type Cluster } from '../../postgres/embedded.ts'
-import { copyTemplate, testBinaries } from './cluster-template.ts'
+import { copyTemplate, testBinaries, weakPasswords } from './cluster-template.ts'
 
 export interface TestCluster {
   readonly port: number
@@ -42,12 +42,13 @@ export async function testCluster(
   } = {},
 ): Promise<TestCluster> {
   const dataDir = await copyTemplate()
+  const binaries = await testBinaries()
   const start = async (port?: number, settings = options.settings): Promise<Cluster> =>
     startCluster({
       dataDir,
       name: 'test',
-      binaries: await testBinaries(),
-      settings: { ...SETTINGS, ...settings },
+      binaries,
+      settings: { ...SETTINGS, ...weakPasswords(binaries), ...settings },
       ...(port !== undefined && { port }),
     })
   const clusters: Cluster[] = []

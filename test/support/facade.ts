@@ -46,7 +46,8 @@ export async function facade(
     log: SILENT,
     listen: { host: '127.0.0.1', port: 0 },
     ...options,
-    limits: { graceMs: 200, ...options.limits },
+    // With a clock of its own a test moves it.
+    limits: { graceMs: 200, ...(!options.clock && { reportMs: 20 }), ...options.limits },
   })
   const stopping = new AbortController()
   const running = router.run(stopping.signal)
