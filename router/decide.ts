@@ -5,6 +5,7 @@ import type { Side } from '../model/stage.ts'
 import { bucketOf, includes, keyOf } from './keys.ts'
 import type { RequestFacts } from './keys.ts'
 import type { Found, Table, TableSlice } from './table.ts'
+import { markOf } from './wrote.ts'
 
 export type Reason =
   | 'unmatched' // no slice's route: legacy, always
@@ -36,8 +37,8 @@ export interface Forward {
 /** `path-unclear`: the monolith may read this path as one of a slice that is no longer, or not quite, its own. */
 export type Decision = Forward | { readonly kind: 'refuse'; readonly reason: 'path-unclear' }
 
-/** True where the service's copy has everything that this key's own requests wrote. */
-export type FreshFor = (slice: string, key: string | null) => boolean
+/** True where the service's copy has everything that this key's own requests wrote, and the client whose mark it is. */
+export type FreshFor = (slice: string, key: string | null, mark: string | null) => boolean
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
@@ -98,8 +99,17 @@ function splitReason(slice: TableSlice, facts: RequestFacts, fresh: FreshFor): R
   if (!included && key === null) return 'no-key'
   if (!included && key !== null && bucketOf(key) >= slice.bucketsBelow) return 'outside'
   // Without tables there is nothing that a copy could lack.
-  if (slice.order.ownsTables && !fresh(slice.name, key)) return 'stale'
+  if (slice.order.ownsTables && !fresh(slice.name, key, markOf(facts))) return 'stale'
   return included ? 'included' : 'chosen'
+}
+
+/** May this client's reads be sent to a copy that its writes reach later? */
+export function readsCopies(table: Table, facts: RequestFacts): boolean {
+  return table.copied.some(slice => {
+    if (slice.rule.reads !== 'split' || !slice.order.ownsTables) return false
+    const reason = splitReason(slice, facts, () => true)
+    return reason === 'chosen' || reason === 'included'
+  })
 }
 
 /** A slice whose requests legacy must not simply get. */

@@ -9,8 +9,13 @@ import { LSN_ZERO } from '../model/position.ts'
 export interface Tokens {
   /** An unsafe request of these keys goes to legacy. Returns what must be called once, when legacy is through with it. */
   wrote(keys: readonly string[]): () => void
-  /** True where the service may answer this key's reads of this slice. */
-  fresh(slice: string, key: string | null): boolean
+  /**
+   * True where the service may answer this key's reads of this slice. `mark`: of the client's last write (router/wrote.ts);
+   * one that isn't known came through another router, and has been committed by now.
+   */
+  fresh(slice: string, key: string | null, mark?: string | null): boolean
+  /** Keys that were not remembered may be read from copies from now on: what anybody wrote until now counts as theirs. */
+  everybody(): void
   /** A position that covers everything committed until now; shares the next query with whoever asks meanwhile. */
   token(): Promise<Lsn>
 }
@@ -33,17 +38,21 @@ export function createTokens(freshness: Freshness, most: number): Tokens {
   // What forgotten keys wrote, and all that was written through a predecessor: one entry under all keys.
   const floor: Entry = { pending: 0, token: LSN_ZERO, missed: false }
 
-  const fetch = (entry: Entry): void => {
-    entry.pending++
+  const fetch = (...wanted: Entry[]): void => {
+    for (const entry of wanted) entry.pending++
     ask().then(
       token => {
-        if (token > entry.token) entry.token = token
-        entry.missed = false
-        entry.pending--
+        for (const entry of wanted) {
+          if (token > entry.token) entry.token = token
+          entry.missed = false
+          entry.pending--
+        }
       },
       () => {
-        entry.missed = true
-        entry.pending--
+        for (const entry of wanted) {
+          entry.missed = true
+          entry.pending--
+        }
       },
     )
   }
@@ -53,6 +62,12 @@ export function createTokens(freshness: Freshness, most: number): Tokens {
     entries.delete(key)
     entries.set(key, entry)
     if (entries.size > most) forgetOldest()
+    return entry
+  }
+
+  const met = (mark: string): Entry => {
+    const entry = remember(mark)
+    fetch(entry)
     return entry
   }
 
@@ -78,18 +93,18 @@ export function createTokens(freshness: Freshness, most: number): Tokens {
       const marked = keys.map(remember)
       for (const entry of marked) entry.pending++
       return () => {
-        for (const entry of marked) {
-          fetch(entry)
-          entry.pending--
-        }
+        fetch(...marked)
+        for (const entry of marked) entry.pending--
       }
     },
-    fresh(slice, key) {
+    fresh(slice, key, mark = null) {
       const watermark = freshness.watermark(slice)
       if (watermark === undefined || !passed(floor, watermark)) return false
       const entry = key === null ? undefined : entries.get(key)
-      return entry === undefined || passed(entry, watermark)
+      if (entry !== undefined && !passed(entry, watermark)) return false
+      return mark === null || passed(entries.get(mark) ?? met(mark), watermark)
     },
+    everybody: () => fetch(floor),
     token: ask,
   }
 }

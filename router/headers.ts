@@ -1,4 +1,5 @@
 /** The documented edits to headers, on raw arrays: everything else keeps its name, case, order and bytes. */
+import { withoutMark } from './wrote.ts'
 
 /** Name, value, name, value … as Node's rawHeaders. */
 export type RawHeaders = readonly string[]
@@ -77,7 +78,8 @@ export function requestHeaders(raw: RawHeaders, edits: RequestEdits): string[] {
     if (lower === 'host') seen.host = value
     else if (lower === FORWARDED_HOST) seen.forwardedHost = true
     else if (lower === FORWARDED_PROTO) seen.proto = true
-    out.push(name, value)
+    const sent = lower === 'cookie' ? withoutMark(value) : value
+    if (sent !== undefined) out.push(name, sent)
   }
   if (seen.host === undefined) out.unshift('Host', edits.host)
   else if (!seen.forwardedHost) out.push('X-Forwarded-Host', seen.host)

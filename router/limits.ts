@@ -36,6 +36,11 @@ export interface RouterLimits {
   readonly controlLostMs: number
   /** Keys with unsafe requests whose read-your-writes token is remembered. */
   readonly tokens: number
+  /**
+   * A client carries the mark of its last write this long, so that other routers know of it: longer than any copy should
+   * be behind.
+   */
+  readonly markMs: number
   /** Sessions whose identity is remembered. */
   readonly sessions: number
   readonly sessionMs: number
@@ -75,6 +80,7 @@ export const DEFAULT_LIMITS: RouterLimits = {
   releaseConcurrency: 16,
   controlLostMs: 10_000,
   tokens: 100_000,
+  markMs: 3_600_000,
   sessions: 10_000,
   sessionMs: 10_000,
   noSessionMs: 1_000,

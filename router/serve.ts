@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ROUTER_ERRORS } from '../model/errors-router.ts'
 import type { ErrorRule } from '../model/errors.ts'
 import type { Side } from '../model/stage.ts'
-import { decide } from './decide.ts'
+import { decide, readsCopies } from './decide.ts'
 import type { Forward } from './decide.ts'
 import { factsOf, legToLegacy, legToService, sessionOf } from './desk.ts'
 import type { Desk, Leg, LegRequest } from './desk.ts'
@@ -16,6 +16,7 @@ import { linger } from './lanes/linger.ts'
 import { answerProblem } from './problem.ts'
 import type { ShadowCopy } from './shadow.ts'
 import type { Table } from './table.ts'
+import { markHeaders, newMark } from './wrote.ts'
 
 interface Exchange {
   readonly req: IncomingMessage
@@ -30,6 +31,8 @@ interface Exchange {
 interface Admitted {
   readonly table: Table
   readonly decision: Forward
+  /** Of a write that the client's own reads must not overtake at another router. */
+  readonly mark: string | null
   readonly onEnded: () => void
 }
 
@@ -123,14 +126,17 @@ function begin(
     const pattern = route?.slice(route.indexOf(' ') + 1) ?? ''
     ends.push(desk.drain.begin(slice.name, `${facts.method} ${pattern}`))
   }
-  if (unsafe && side === 'legacy') {
-    const keys = table.copied.map(copied => keyOf(copied.by, facts)).filter(key => key !== null)
-    if (keys.length > 0) ends.push(desk.tokens.wrote([...new Set(keys)]))
+  const written = unsafe && side === 'legacy'
+  const mark = written && readsCopies(table, facts) ? newMark() : null
+  if (written) {
+    const keys = table.copied.map(copied => keyOf(copied.by, facts))
+    const known = new Set([...keys, mark].filter(key => key !== null))
+    if (known.size > 0) ends.push(desk.tokens.wrote([...known]))
   }
   const onEnded = (): void => {
     for (const end of ends.splice(0)) end()
   }
-  return { table, decision, onEnded }
+  return { table, decision, mark, onEnded }
 }
 
 async function forward(desk: Desk, exchange: Exchange, admitted: Admitted): Promise<void> {
@@ -167,7 +173,7 @@ async function forward(desk: Desk, exchange: Exchange, admitted: Admitted): Prom
 async function carry(
   desk: Desk,
   exchange: Exchange,
-  { decision, table, onEnded }: Admitted,
+  { decision, table, mark, onEnded }: Admitted,
   side: Side,
   leg: Leg,
 ): Promise<Outcome> {
@@ -179,6 +185,7 @@ async function carry(
     target: facts.target,
     headers: leg.headers,
     pool: leg.pool,
+    set: mark === null ? [] : markHeaders(mark, desk.limits.markMs),
     unsafe: decision.unsafe,
     onEnded,
     onAnswer(answer) {

@@ -170,6 +170,8 @@ function swap(desk: Desk, state: State, orders: Orders): void {
   for (const upstream of all) desk.upstreams.pool(upstream)
   if (orders.identity) parseWhoami(orders.identity.whoami)
   const from = state.table?.version
+  // Whom it lets in may have written before, through other routers: unmarked, since nobody sent them to a copy.
+  if (state.table && table.readers !== state.table.readers) desk.tokens.everybody()
   state.table = table
   const holds = new Map<string, NonNullable<Orders['slices'][number]['hold']>>()
   for (const slice of orders.slices) if (slice.hold) holds.set(slice.name, slice.hold)

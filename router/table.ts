@@ -46,6 +46,8 @@ export interface Table {
    * answers must be remembered.
    */
   readonly copied: readonly TableSlice[]
+  /** Who may be sent to a copy, as a text: it tells whether another table lets in others. */
+  readonly readers: string
   /** `methods`: what the request may mean: its own method, and one that a header overrides it with. */
   find(methods: readonly string[], target: string): Finding
 }
@@ -82,6 +84,7 @@ export function compileTable(orders: Orders): Table {
     orders,
     slices,
     copied: [...slices.values()].filter(isCopied),
+    readers: JSON.stringify([...slices.values()].map(readersOf)),
     find: (methods, target) => find(root, slices, methods, readingsOf(target, rules)),
   }
 }
@@ -102,6 +105,10 @@ function compileSlice(order: SliceOrder, orders: Orders): TableSlice {
 
 function isCopied({ rule, by }: TableSlice): boolean {
   return by.length > 0 && (rule.reads === 'split' || rule.reads === 'compare')
+}
+
+function readersOf({ name, rule, by, include, bucketsBelow }: TableSlice): unknown {
+  return rule.reads === 'split' ? [name, by, include, bucketsBelow] : null
 }
 
 function newNode(): Node {

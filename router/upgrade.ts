@@ -227,7 +227,7 @@ function relayRefusal(
   res.shouldKeepAlive = false
   socket.resume()
   try {
-    const ending = relayHead(req, res, answer)
+    const ending = relayHead(req, res, answer, [])
     const breakOff = (): void => cut(res, ending, lingerMs)
     answer.on('error', breakOff)
     request.on('error', breakOff)

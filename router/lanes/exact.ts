@@ -29,6 +29,8 @@ export interface Carriage {
   readonly ahead: readonly Buffer[]
   readonly unsafe: boolean
   readonly pool: UpstreamPool
+  /** What the façade adds to the answer's head. */
+  readonly set: RawHeaders
   /** Sees the answer's head before the client does; may return a listener for the body. Must not throw or wait. */
   readonly onAnswer: (answer: IncomingMessage) => ((chunk: Buffer) => void) | undefined
   /**
@@ -203,7 +205,7 @@ class Passage {
     }
     const watch = this.#c.onAnswer(answer)
     try {
-      this.#ending = relayHead(req, res, answer)
+      this.#ending = relayHead(req, res, answer, this.#c.set)
     } catch {
       this.#settle(failed(ROUTER_ERRORS.UPSTREAM_GARBAGE, false))
       this.#request.destroy()

@@ -1,6 +1,6 @@
 /** An upstream's answer on its way to the client: heads, trailers, and an end that is never prettier than the real one. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { responseHeaders, trailerPairs } from '../headers.ts'
+import { type RawHeaders, responseHeaders, trailerPairs } from '../headers.ts'
 
 /** How the client learns where the body ends. */
 export type Ending = 'none' | 'framed' | 'close'
@@ -27,19 +27,20 @@ export function relayInterim(req: IncomingMessage, res: ServerResponse, interim:
 
 /**
  * Writes the response's head with its own names, case, order, reason and framing. Throws where Node can't
- * write it (a status below 100, control characters): the upstream didn't speak HTTP.
+ * write it (a status below 100, control characters): the upstream didn't speak HTTP. `set`: added behind its headers.
  */
 export function relayHead(
   req: IncomingMessage,
   res: ServerResponse,
   answer: IncomingMessage,
+  set: RawHeaders,
 ): Ending {
   const status = answer.statusCode ?? 0
   const bodiless = req.method === 'HEAD' || status === 204 || status === 304
   const encoding = answer.headers['transfer-encoding']
   const sized = answer.headers['content-length'] !== undefined
   const chunked = encoding !== undefined && req.httpVersion === '1.1'
-  const headers = responseHeaders(answer.rawHeaders, chunked && !bodiless)
+  const headers = [...responseHeaders(answer.rawHeaders, chunked && !bodiless), ...set]
   // A 204 or 304 has no Transfer-Encoding (RFC 9112 §6.1), a HEAD's answer repeats what GET's would have.
   if (chunked && status !== 204 && status !== 304) headers.push('Transfer-Encoding', encoding)
   res.sendDate = false

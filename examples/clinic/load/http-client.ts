@@ -52,9 +52,37 @@ export function createHttpClient(options: {
     maxFreeSockets: options.sockets,
     timeout: IDLE_SOCKET_MS,
   })
+  const jar = createJar()
   return {
-    call: call => send({ target, agent, timeoutMs: options.timeoutMs, call }),
+    async call(call) {
+      const cookies = call.cookie === undefined ? {} : { cookie: jar.cookiesOf(call.cookie) }
+      const end = await send({
+        target,
+        agent,
+        timeoutMs: options.timeoutMs,
+        call: { ...call, ...cookies },
+      })
+      if (call.cookie !== undefined && end.kind === 'answer') jar.keep(call.cookie, end.headers)
+      return end
+    },
     close: () => agent.destroy(),
+  }
+}
+
+/** What each session was given besides the cookie that names it: like a browser, it sends that back. */
+function createJar() {
+  const given = new Map<string, Map<string, string>>()
+  return {
+    cookiesOf: (session: string): string =>
+      [session, ...(given.get(session)?.values() ?? [])].join('; '),
+    keep(session: string, headers: IncomingHttpHeaders): void {
+      for (const line of headers['set-cookie'] ?? []) {
+        const pair = line.split(';', 1)[0] ?? ''
+        const name = pair.split('=', 1)[0] ?? ''
+        if (session.startsWith(`${name}=`)) continue
+        given.set(session, (given.get(session) ?? new Map<string, string>()).set(name, pair))
+      }
+    },
   }
 }
 
