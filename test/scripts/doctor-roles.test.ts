@@ -6,9 +6,11 @@ import { migrateUp } from '../../migrations/runner.ts'
 import { Closers } from '../../model/closers.ts'
 import { connect } from '../../postgres/connection.ts'
 import { installGate } from '../../postgres/gate-install.ts'
+import { readPrivileges } from '../../postgres/privileges.ts'
 import { rolesSql } from '../../postgres/roles.ts'
 import { problemsOf } from '../../scripts/doctor-checks.ts'
 import type { Problem } from '../../scripts/context.ts'
+import { rightsChecks } from '../../scripts/doctor-roles.ts'
 import { lookAtSide, type SideWanted } from '../../scripts/doctor-side.ts'
 import { query, testCluster } from '../support/cluster.ts'
 
@@ -67,6 +69,15 @@ async function look(more: Partial<SideWanted> = {}): Promise<Problem[]> {
   await using opened = new Closers()
   const { checks } = await lookAtSide({ ...wanted, ...more }, opened)
   return problemsOf(checks)
+}
+
+/** The same for rights alone, over one session of whichever role: the reader needs none of its own. */
+const reader = await connect({ url: urls.capture, applicationName: 'test' })
+t.teardown(() => reader.end())
+async function lookAtRights(): Promise<Problem[]> {
+  const names = { setup: 'banyan_setup', apply: 'banyan_apply', capture: 'banyan_capture' }
+  const seen = await readPrivileges(reader, names, { schemas: ['public'], side: 'legacy' })
+  return problemsOf(rightsChecks('legacy', seen))
 }
 
 /** The statement in a hint, as somebody copies it. */
@@ -257,14 +268,14 @@ void t.test('the least that is granted is enough', async t => {
   t.same(text(await look()), [])
 })
 
-for (const [what, cases] of [
-  ['missing', MISSING],
-  ['too much', EXCESS],
+for (const [what, cases, seen] of [
+  ['missing', MISSING, look],
+  ['too much', EXCESS, lookAtRights],
 ] as const) {
   void t.test(`what is ${what} is named, and what doctor prints mends it`, async t => {
     for (const [sql, ...says] of cases) {
       await root.query(sql)
-      const problems = await look()
+      const problems = await seen()
       // Had the one before not been mended, it would be here too.
       const found = text(problems)
       t.equal(found.length, says.length, `${sql}: ${found.join(' and ')}`)
