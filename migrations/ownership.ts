@@ -161,7 +161,8 @@ $$;
 
 -- Who has written to the slice's tables in a transaction that is still open. Sessions that wait at the gate hold the
 -- same table lock, but they have written nothing: they will be refused.
-CREATE FUNCTION banyan.writers_of(slice_name text, apply_role name) RETURNS TABLE (pid int, about text)
+CREATE FUNCTION banyan.writers_of(slice_name text, apply_role name)
+  RETURNS TABLE (pid int, about text, since timestamptz)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
   WITH RECURSIVE family AS (
     SELECT banyan.relid(r.relation)::oid AS relid FROM banyan.relation r WHERE r.slice = slice_name
@@ -170,7 +171,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
   )
   SELECT DISTINCT l.pid, CASE WHEN l.pid IS NULL THEN 'prepared transaction ' || l.virtualtransaction
     ELSE pg_catalog.format('pid %s, %s as %s, transaction open for %s: %s', l.pid, a.application_name, a.usename,
-      pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp() - a.xact_start), pg_catalog.left(a.query, 80)) END
+      pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp() - a.xact_start), pg_catalog.left(a.query, 80)) END, a.xact_start
   FROM family f
   JOIN pg_catalog.pg_locks l ON l.relation = f.relid
     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())

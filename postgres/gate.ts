@@ -260,8 +260,8 @@ export async function writersOf(
   // A prepared transaction has no session, and is never young.
   const rows = await ask<{ about: string }>(
     client,
-    `SELECT w.about FROM banyan.writers_of($1, $2) w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
-     WHERE w.pid IS NULL OR $3 = 0 OR a.xact_start < pg_catalog.clock_timestamp() - $3 * interval '1 ms'`,
+    `SELECT w.about FROM banyan.writers_of($1, $2) w
+     WHERE w.pid IS NULL OR $3 = 0 OR w.since < pg_catalog.clock_timestamp() - $3 * interval '1 ms'`,
     [slice, applyRole, openForMs],
   )
   return rows.map(row => row.about)

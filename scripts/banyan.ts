@@ -23,7 +23,7 @@ banyan <command> [--json] [--config banyan.yaml]
 
 Learn  init  explain <METHOD> <path>
 Check  lint  doctor [slice]  plan <slice>  rehearse <slice>  verify <slice>
-Move   flip <slice> [stage]  back <slice> [--abandon]  pause  release  approve <plan>
+Move   flip <slice> [stage]  back <slice>  pause  release  approve <plan>
 Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  demo  migrate  uninstall
 

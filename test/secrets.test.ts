@@ -190,9 +190,11 @@ await t.test('planted in every channel, and every part made to fail', async t =>
     return /"path": "\$\.at"/.test(row?.text ?? '')
   })
   await flip('canary')
-  await every()
-  await logged(/identity unavailable/)
-  await logged(/upstream failed/)
+  await until('what fails at canary', async () => {
+    await every()
+    const logs = await project.logs()
+    return [/identity unavailable/, /upstream failed/].every(pattern => pattern.test(logs))
+  })
 
   // Refused: the service's own application writes while legacy owns. Round the gate: a superuser takes the trigger off.
   const app = project.serviceCluster.url('people', 'app')

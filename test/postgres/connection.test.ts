@@ -13,7 +13,7 @@ const url = await cluster.createDatabase('clinic')
 const applicationName = 'banyan test'
 
 // All that a role, a database or a server may have set against us.
-await cluster.createRole('contrary', { replication: true })
+await cluster.createRole('contrary', { traits: 'REPLICATION' })
 for (const setting of [
   `statement_timeout = '1s'`,
   `lock_timeout = '1s'`,

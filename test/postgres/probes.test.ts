@@ -53,7 +53,7 @@ void t.test('facts are what the server says', async t => {
 void t.test('a role sees what it may, and counts what it may not see', async t => {
   const cluster = await testCluster(t)
   await cluster.createRole('plain')
-  await cluster.createRole('reader', { replication: true })
+  await cluster.createRole('reader', { traits: 'REPLICATION' })
   const walsender = await connect({ url: cluster.url(), applicationName, replication: true })
   t.teardown(() => walsender.end())
   await walsender.query(`CREATE_REPLICATION_SLOT "mine" TEMPORARY LOGICAL pgoutput`)
@@ -97,7 +97,7 @@ void t.test('all that keeps a server from being captured from is said at once', 
 
 void t.test('a server that is ready has no blockers', async t => {
   const cluster = await testCluster(t)
-  await cluster.createRole('reader', { replication: true })
+  await cluster.createRole('reader', { traits: 'REPLICATION' })
   const url = cluster.url('postgres', 'reader')
   t.same(captureBlockers(await probeAs(url), url, { slots: 20, senders: 20 }), [])
 })

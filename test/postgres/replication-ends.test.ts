@@ -8,7 +8,7 @@ import { StreamReader } from '../support/stream-reader.ts'
 import { silent, streamSource } from '../support/stream-source.ts'
 
 const cluster = await testCluster(t)
-await cluster.createRole('capture', { replication: true })
+await cluster.createRole('capture', { traits: 'REPLICATION' })
 const source = (t: Test) => streamSource(t, cluster)
 
 await t.test('a stream is not opened where changes would be missing', async t => {

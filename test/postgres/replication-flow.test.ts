@@ -5,7 +5,7 @@ import { StreamReader } from '../support/stream-reader.ts'
 import { streamSource } from '../support/stream-source.ts'
 
 const cluster = await testCluster(t)
-await cluster.createRole('capture', { replication: true })
+await cluster.createRole('capture', { traits: 'REPLICATION' })
 const source = (t: Test) => streamSource(t, cluster)
 
 await t.test('an idle stream says how far it is, in order, without any traffic', async t => {

@@ -5,7 +5,7 @@ import { StreamReader } from '../support/stream-reader.ts'
 import { streamSource } from '../support/stream-source.ts'
 
 const cluster = await testCluster(t)
-await cluster.createRole('capture', { replication: true })
+await cluster.createRole('capture', { traits: 'REPLICATION' })
 const source = (t: Test) => streamSource(t, cluster)
 
 await t.test('transactions arrive whole, in commit order, with text values', async t => {

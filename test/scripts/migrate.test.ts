@@ -52,7 +52,10 @@ next: banyan migrate
       document: {
         databases: [
           { migrations: [] },
-          { database: 'legacy', migrations: ['0001-ownership', '0003-raised-trigger'] },
+          {
+            database: 'legacy',
+            migrations: ['0001-ownership', '0002-loosened-key', '0003-raised-trigger'],
+          },
           { migrations: [] },
         ],
       },

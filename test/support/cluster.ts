@@ -12,10 +12,10 @@ export interface TestCluster {
   url(database?: string, user?: string): string
   /** Returns the superuser's URL of the new database. */
   createDatabase(name: string, options?: { readonly owner?: string }): Promise<string>
-  /** Makes a role that can log in. Returns its password, which `url` knows from now on. */
+  /** Makes a role that can log in. `traits`: as in CREATE ROLE. Returns its password, which `url` knows from now on. */
   createRole(
     name: string,
-    options?: { readonly superuser?: boolean; readonly replication?: boolean },
+    options?: { readonly traits?: string; readonly password?: string },
   ): Promise<string>
   /** The launcher's own handle: data folder, process, settings. */
   readonly cluster: Cluster
@@ -75,9 +75,7 @@ export async function testCluster(
       await query(running().url(), `CREATE DATABASE ${pg.escapeIdentifier(name)}${clause}`)
       return running().url(name)
     },
-    async createRole(name, { superuser = false, replication = false } = {}) {
-      const password = randomBytes(12).toString('hex')
-      const traits = `${superuser ? 'SUPERUSER' : ''} ${replication ? 'REPLICATION' : ''}`
+    async createRole(name, { traits = '', password = randomBytes(12).toString('hex') } = {}) {
       const role = pg.escapeIdentifier(name)
       await query(running().url(), `CREATE ROLE ${role} LOGIN ${traits} PASSWORD '${password}'`)
       passwords.set(name, password)

@@ -1,8 +1,9 @@
 /** What a test asks of a moving slice: flip it, wait until it is in step, verify it, compare both sides. */
 import { readFlips, requestFlip } from '../../control/store/flips.ts'
-import { readSlices } from '../../control/store/slices.ts'
+import { readSlices, type SliceFact } from '../../control/store/slices.ts'
 import { readStreams } from '../../control/store/streams.ts'
 import { readVerification, requestVerification } from '../../control/store/verifications.ts'
+import { must } from '../../model/errors.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
 import type { Test } from 'tap'
 import { query } from './cluster.ts'
@@ -25,10 +26,14 @@ export async function until(
 }
 
 export async function flip(moving: MovingSlice, to: WantedStage, percent = 0) {
-  const [fact] = await readSlices(moving.store.pool)
+  let fact: SliceFact | undefined
+  await until(moving, 'a controller', async () => {
+    ;[fact] = await readSlices(moving.store.pool)
+    return fact !== undefined
+  })
   const id = await requestFlip(moving.store, {
     slice: 'visits',
-    from: fact!.stage,
+    from: must(fact, 'a slice').stage,
     to,
     percent,
     actor: 'tester',

@@ -183,6 +183,7 @@ cutover: { quietMs: 20ms ${options.cutover ?? ''} }
       await controlCluster.stop('immediate')
       controlCluster = await testCluster(t, { port })
       if (database) await controlDatabase(controlCluster, { migrated: false })
+      else await controlCluster.createRole('control', { traits: 'CREATEDB', password: 'secret' })
     },
     stop: stopAll,
   }

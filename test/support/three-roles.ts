@@ -26,7 +26,7 @@ export async function controlDatabase(
   cluster: TestCluster,
   { name = 'control', migrated = true } = {},
 ): Promise<string> {
-  await cluster.createRole(name)
+  await cluster.createRole(name, { password: 'secret' })
   await cluster.createDatabase(name, { owner: name })
   const url = cluster.url(name, name)
   if (migrated) await migrateUp(url, controlMigrations())

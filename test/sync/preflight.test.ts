@@ -12,7 +12,7 @@ const [server] = await query<{ version: number }>(
   cluster.url(),
   `SELECT current_setting('server_version_num')::int AS version`,
 )
-await cluster.createRole('capture', { replication: true })
+await cluster.createRole('capture', { traits: 'REPLICATION' })
 await cluster.createRole('apply')
 if (server!.version >= 150_000) {
   await query(cluster.url(), 'GRANT SET ON PARAMETER session_replication_role TO apply')

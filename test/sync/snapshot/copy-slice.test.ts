@@ -13,7 +13,7 @@ import { StreamReader } from '../../support/stream-reader.ts'
 
 const SEED = Number(process.env['SEED'] ?? 5)
 const cluster = await testCluster(t)
-await cluster.createRole('capture', { replication: true })
+await cluster.createRole('capture', { traits: 'REPLICATION' })
 await cluster.createRole('apply')
 const [server] = await query<{ version: number }>(
   cluster.url(),
