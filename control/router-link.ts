@@ -5,7 +5,7 @@ import { pause } from '../model/pause.ts'
 import { type Lsn, parseLsn } from '../model/position.ts'
 import { COPIES, formatStream } from '../model/stream.ts'
 import type pg from 'pg'
-import { readOrders } from './store/orders.ts'
+import { readOrders, type StoredOrders } from './store/orders.ts'
 import { ackRouter, removeRouter, reportRouter } from './store/routers.ts'
 import { readStreams } from './store/streams.ts'
 import type { Ear, Store } from './store/store.ts'
@@ -25,10 +25,14 @@ export interface RouterLinkOptions {
 export class RouterLink implements RouterControl, AsyncDisposable {
   readonly #options: RouterLinkOptions
   readonly #id = randomUUID()
-  #current: Orders | undefined
+  #current: Orders | StoredOrders | undefined
 
   constructor(options: RouterLinkOptions) {
     this.#options = options
+  }
+
+  get #at(): string | undefined {
+    return this.#current && atOf(this.#current)
   }
 
   /** The newest that were handed over. */
@@ -41,8 +45,8 @@ export class RouterLink implements RouterControl, AsyncDisposable {
     while (!signal.aborted) {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
       const orders = await this.#newest()
-      // A lower one than before: the control database was made anew.
-      if (orders && orders.version !== this.#current?.version) {
+      // A lower version than before, or the same of another moment: the control database was made anew.
+      if (orders && !(orders.version === this.#current?.version && atOf(orders) === this.#at)) {
         this.#current = orders
         yield orders
       } else await heard
@@ -60,7 +64,7 @@ export class RouterLink implements RouterControl, AsyncDisposable {
   }
 
   /** Away: the last orders stay in force, and the ear tells when it is back. */
-  async #newest(): Promise<Orders | undefined> {
+  async #newest(): Promise<Orders | StoredOrders | undefined> {
     const { store, before } = this.#options
     const newest = await readOrders(store).catch(() => undefined)
     if (newest || this.#current) return newest
@@ -69,7 +73,7 @@ export class RouterLink implements RouterControl, AsyncDisposable {
   }
 
   async ack(ack: RouterAck): Promise<void> {
-    await ackRouter(this.#options.store, this.#identity(), ack)
+    await ackRouter(this.#options.store, this.#identity(), { ...ack, at: this.#at })
   }
 
   async report(slices: readonly SliceReport[]): Promise<void> {
@@ -83,6 +87,10 @@ export class RouterLink implements RouterControl, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await removeRouter(this.#options.store, this.#id).catch(() => undefined)
   }
+}
+
+function atOf(orders: Orders | StoredOrders): string | undefined {
+  return 'at' in orders ? orders.at : undefined
 }
 
 /** Watermarks are read this often while a slice is at canary: older is safe, the owner answers a little longer. */

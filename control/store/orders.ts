@@ -19,10 +19,17 @@ export async function storeOrders(
   return version
 }
 
+/** `at`: when they were stored, as the server writes it. A control database that was made anew counts from 1 again. */
+export interface StoredOrders extends Orders {
+  readonly at: string
+}
+
 /** Undefined before the first controller has run. */
-export async function readOrders(store: Store): Promise<Orders | undefined> {
-  const { rows } = await store.pool.query<{ version: number; orders: Omit<Orders, 'version'> }>(
-    'SELECT version::int, orders FROM banyan.orders ORDER BY version DESC LIMIT 1',
-  )
-  return rows[0] && { ...rows[0].orders, version: rows[0].version }
+export async function readOrders(store: Store): Promise<StoredOrders | undefined> {
+  const { rows } = await store.pool.query<{
+    version: number
+    at: string
+    orders: Omit<Orders, 'version'>
+  }>('SELECT version::int, at::text, orders FROM banyan.orders ORDER BY version DESC LIMIT 1')
+  return rows[0] && { ...rows[0].orders, version: rows[0].version, at: rows[0].at }
 }

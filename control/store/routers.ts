@@ -6,17 +6,22 @@ import type { Store } from './store.ts'
 /** A router that was silent this long isn't waited for; the gates refuse what it sends. */
 export const ROUTER_LEASE_MS = 3_000
 
-/** Renews the lease and stores what the router has done; told to whoever waits for it. */
+/**
+ * Renews the lease and stores what the router has done; told to whoever waits for it. `at`: of the orders that it acks. Some
+ * that this database never gave count as none: it was made anew, and the router goes by what the old one said.
+ */
 export async function ackRouter(
   store: Store,
   router: { id: string; address: string },
-  ack: RouterAck,
+  ack: RouterAck & { readonly at?: string | undefined },
 ): Promise<void> {
   await store.pool.query(
     `WITH told AS (SELECT pg_notify('banyan', 'router'))
      INSERT INTO banyan.router (id, address, version, drained, waiting, lease_until)
-     SELECT $1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 ms' FROM told
-     ON CONFLICT (id) DO UPDATE SET version = $3, drained = $4, waiting = $5, lease_until = excluded.lease_until`,
+     SELECT $1, $2, coalesce((SELECT version FROM banyan.orders WHERE version = $3 AND at = $7), 0), $4, $5,
+       clock_timestamp() + $6 * interval '1 ms' FROM told
+     ON CONFLICT (id) DO UPDATE SET version = excluded.version, drained = $4, waiting = $5,
+       lease_until = excluded.lease_until`,
     [
       router.id,
       router.address,
@@ -24,6 +29,7 @@ export async function ackRouter(
       JSON.stringify(ack.drained),
       JSON.stringify(ack.waiting),
       ROUTER_LEASE_MS,
+      ack.at ?? null,
     ],
   )
 }
