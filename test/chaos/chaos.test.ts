@@ -8,7 +8,7 @@ import { CELLS, MOMENTS, planOf, VICTIMS } from './plan.ts'
 import { SABOTAGES, unfit } from './sabotage.ts'
 
 /** One of each kind: killed, stopped and cut off; controller, worker, router and clusters; before and after the decision. */
-const SEEDS = [7, 14, 20, 28, 31, 36, 43, 57]
+const SEEDS = [7, 14, 28, 31, 36, 57]
 
 void t.test('any so many seeds in a row meet every victim at every step', t => {
   for (const first of [1, 1_000]) {

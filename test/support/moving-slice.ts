@@ -194,6 +194,9 @@ function wanting(wiring: Wiring, stage: WantedStage): Wiring {
   return { ...wiring, project: { ...wiring.project, slices } }
 }
 
+/** From one write of a client to its next: enough are under way at any moment, and the machine has other work. */
+const WRITE_MS = 20
+
 /** Clients and their router in one: writes go to the owner that the newest orders name; a hold is obeyed and drained. */
 export class Clients {
   readonly #moving: MovingSlice
@@ -267,7 +270,7 @@ export class Clients {
         this.#underWay -= 1
         if (this.#underWay === 0 && this.#orders?.slices[0]?.hold) await this.#ack()
       }
-      await wait(5, undefined, { signal: this.#stop.signal }).catch(() => undefined)
+      await wait(WRITE_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined)
     }
   }
 
