@@ -93,6 +93,7 @@ void t.test('status shows each stage as it is, and the next command', async t =>
     )
     const version = (await json(project)).ordersVersion
     for (const [n, link] of links.entries()) {
+      for await (const _ of link.orders(new AbortController().signal)) break
       await link.ack({ version: version - n, drained: [], waiting: [] })
       await link.report([
         report({
