@@ -13,8 +13,6 @@ import type { Store } from './store/store.ts'
 /** "BNYC" */
 const LEASE_KEY = 0x424e5943
 const LOOK_MS = 200
-/** Every so many looks, whether the holder is silent. */
-const SILENT_LOOKS = 2
 
 export interface Lease extends AsyncDisposable {
   readonly holder: string
@@ -37,9 +35,9 @@ export async function takeLease(
     onLost: error => lost.abort(error),
   })
   try {
-    for (let looks = 0; !options.signal.aborted; looks++) {
+    while (!options.signal.aborted) {
       if (await tried(session)) return await held(session, lost, options.configPath)
-      const ended = looks % SILENT_LOOKS === 0 && (await endedSilent(session))
+      const ended = await endedSilent(session)
       if (!options.wait && !ended) break
       await pause(LOOK_MS, options.signal)
     }

@@ -3,14 +3,14 @@ import type pg from 'pg'
 import { cut } from '../postgres/connection.ts'
 
 /** How often a holder speaks. */
-const BEAT_MS = 250
+const BEAT_MS = 200
 
 /**
  * A holder that was silent this long is ended by whoever waits for its lock. A process that is stopped, or whose machine
  * is gone without a goodbye, keeps its session and with it the lock; a pause that is shorter (a busy machine) costs nobody
  * anything, and one that is longer only a change of hands.
  */
-export const HOLDER_SILENT_MS = 1_500
+export const HOLDER_SILENT_MS = 1_000
 
 /**
  * Speaks in the session until disposed, so that others see its holder live. `onLost`: the session failed, or isn't

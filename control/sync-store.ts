@@ -28,7 +28,7 @@ import type pg from 'pg'
 /** Progress is written this often for each stream: routers and `status` read it. */
 const PROGRESS_MS = 40
 /** How often a worker that waits for claims looks whether their holder is silent. */
-const SILENT_LOOK_MS = 400
+const SILENT_LOOK_MS = 150
 const SILENT_ENDED = 'silent worker ended'
 /** After this long the databases have ended the sessions of a worker that stands still by themselves (wal_sender_timeout). */
 const LEFT_OPEN_MS = 90_000

@@ -34,7 +34,9 @@ export async function storeRebuilt(store: Store, facts: RebuiltFacts): Promise<v
   const { actor, detail } = facts
   await transact(store, ['slice', 'stream'], async client => {
     await append(client, { actor, slice: null, kind: 'control rebuilt', detail })
-    // What a command wrote down of the files, and workers that went on of their streams.
+    // What a command wrote down of the files, and workers that went on of their streams; they wait, and go on from what is
+    // written here.
+    await client.query('LOCK TABLE banyan.slice, banyan.stream IN SHARE ROW EXCLUSIVE MODE')
     await client.query('DELETE FROM banyan.slice')
     await client.query('DELETE FROM banyan.stream')
     for (const each of facts.slices) {

@@ -8,6 +8,7 @@ import { readSlices, wantSlices } from '../../control/store/slices.ts'
 import { controlMigrations } from '../../migrations/control/control.ts'
 import { migrateUp } from '../../migrations/runner.ts'
 import { must } from '../../model/errors.ts'
+import { pause } from '../../model/pause.ts'
 import { loadProject } from '../../model/project.ts'
 import type { Wiring } from '../../model/wiring.ts'
 import { gateSides, put, read, type SideHandle, type TestSlice } from '../postgres/gate-sides.ts'
@@ -20,6 +21,7 @@ const slice = await sides.slice()
 const other = await sides.slice()
 
 const AWAY = 'postgres://nobody@127.0.0.1:1/nothing'
+const WAITING = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`
 
 function wiringOf(slices: readonly TestSlice[], serviceUrl = service.applyUrl): Wiring {
   const loaded = loadProject({
@@ -180,11 +182,23 @@ void t.test('the control database is written once, and remembers', async t => {
   // A file that some command has written down in the meantime, under the number of another.
   await wantSlices(store, [{ name: 's2', service: 'rooms', stage: 'canary', percent: 5 }])
   t.same(await readOwnFacts(store), [])
-  const { slices, streams, highestNumber } = await readRebuilt(wiring, { settle: true })
-  await storeRebuilt(store, {
+  const { slices, highestNumber } = await readRebuilt(wiring, { settle: true })
+  const streams = [{ name: 'rooms>legacy:s1', slice: 's1', position: null, error: null }]
+  // A worker that goes on all the while says so of its stream, in this very moment.
+  const worker = await store.pool.connect()
+  await worker.query('BEGIN')
+  await worker.query('INSERT INTO banyan.stream (name) VALUES ($1)', [streams[0]!.name])
+  const stored = storeRebuilt(store, {
     ...{ streams, highestNumber, actor: 'tester', detail: {} },
     slices: slices.map(each => ({ ...each, detail: {} })),
   })
+  while ((await query(control, WAITING)).length === 0) await pause(10)
+  await worker.query('COMMIT')
+  worker.release()
+  await stored
+  t.match(await query(control, 'SELECT name, slice FROM banyan.stream'), [
+    { name: 'rooms>legacy:s1', slice: 's1' },
+  ])
   t.match(await readSlices(store.pool), [
     { name: 's1', number: 1, stage: 'moved', epoch: 3 },
     { name: 's2', number: 2, stage: 'legacy', epoch: 0 },
