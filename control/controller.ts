@@ -1,7 +1,9 @@
 /** The decision, and the only writer of stages: reads files (intent), obeys requests and brakes, writes facts. */
+import { placed } from '../model/diagnostic.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
-import type { LoadedProject, Slice } from '../model/project.ts'
+import type { LoadedProject, ProjectTexts, Slice } from '../model/project.ts'
+import type { Source } from '../model/source.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { explain } from '../postgres/explain.ts'
@@ -94,13 +96,11 @@ export async function runController(options: ControllerOptions): Promise<boolean
       published = tableOf(wiring)
       await publisher.refresh()
     }
-    const problems = loaded.diagnostics.map(
-      each => `${each.file}:${each.line}:${each.column} ${each.message}`,
-    )
+    const problems = loaded.diagnostics.map(placed)
     for (const name of missing) {
       problems.push(new BanyanError(CONTROL_ERRORS.SLICE_FILE_GONE, [name]).message)
     }
-    await beat(options.store, problems)
+    await beat(options.store, { files: textsOf(wiring), problems })
     settling ??= settleAgain().finally(() => (settling = undefined))
     returning ??= closeReturning().finally(() => (returning = undefined))
     const more = await reconcile(options.store, wiring.project)
@@ -209,6 +209,11 @@ export async function runController(options: ControllerOptions): Promise<boolean
       running.delete(flip.slice)
     }
   }
+}
+
+function textsOf({ sources }: Wiring): ProjectTexts {
+  const text = ({ file, text }: Source) => ({ file, text })
+  return { banyan: text(sources.banyan), slices: [...sources.slices.values()].map(text) }
 }
 
 /** What routers would be told by these files alone: a stage that is merely wanted changes nothing for them. */

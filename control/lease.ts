@@ -5,6 +5,7 @@ import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { pause } from '../model/pause.ts'
+import type { ProjectTexts } from '../model/project.ts'
 import { connect } from '../postgres/connection.ts'
 import { endSilent, SILENT, speak } from './silent.ts'
 import { append } from './store/journal.ts'
@@ -118,9 +119,22 @@ export async function readController(store: Store): Promise<ControllerFact | und
   return rows[0]
 }
 
-export async function beat(store: Store, problems: readonly string[]): Promise<void> {
+/** `files`: those that it goes by. */
+export async function beat(
+  store: Store,
+  { files, problems }: { readonly files: ProjectTexts; readonly problems: readonly string[] },
+): Promise<void> {
   await store.pool.query(
-    'UPDATE banyan.controller SET beat_at = clock_timestamp(), problems = $1 WHERE id = 1',
-    [JSON.stringify(problems)],
+    `UPDATE banyan.controller SET beat_at = clock_timestamp(), problems = $1,
+       files = CASE WHEN files IS DISTINCT FROM $2::jsonb THEN $2 ELSE files END WHERE id = 1`,
+    [JSON.stringify(problems), JSON.stringify(files)],
   )
+}
+
+/** The files that a controller went by last; undefined where none ever ran. */
+export async function readFiles(client: pg.ClientBase): Promise<ProjectTexts | undefined> {
+  const { rows } = await client.query<{ files: ProjectTexts | null }>(
+    'SELECT files FROM banyan.controller',
+  )
+  return rows[0]?.files ?? undefined
 }

@@ -53,14 +53,16 @@ export class RouterLink implements RouterControl, AsyncDisposable {
     }
   }
 
-  /** Resolves once there is something to go by, or the signal aborts: before that nobody knows where a request goes. */
-  async ready(signal: AbortSignal): Promise<void> {
+  /** What to go by before any other: until then nobody knows where a request goes. Undefined: the signal aborted first. */
+  async first(signal: AbortSignal): Promise<Orders | undefined> {
     const { ear } = this.#options
     while (!signal.aborted) {
       const heard = ear.heard(['orders'], LOOK_MS, signal)
-      if (await this.#newest()) return
+      const orders = await this.#newest()
+      if (orders) return orders
       await heard
     }
+    return undefined
   }
 
   /** Away: the last orders stay in force, and the ear tells when it is back. */

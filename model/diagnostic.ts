@@ -44,6 +44,11 @@ export function diagnostic(at: {
   }
 }
 
+/** `slices/x.yaml:3:1 message`, on one line. */
+export function placed(one: Diagnostic): string {
+  return `${place(one.file, one)} ${one.message}`
+}
+
 /** In the order of the text, file by file, each once; the files keep their order. */
 export function sortDiagnostics(list: readonly Diagnostic[]): Diagnostic[] {
   const files = [...new Set(list.map(one => one.file))]

@@ -34,6 +34,8 @@ import { createWhoami, parseWhoami } from './whoami.ts'
 
 export interface RouterOptions {
   readonly control: RouterControl
+  /** In force before the port opens; taken from `control` again, and acknowledged, once it runs. */
+  readonly first?: Orders | undefined
   readonly freshness: Freshness
   /** A private ES256 key (newIdentityKey); all routers behind one address share it. */
   readonly identityKey: JWK
@@ -45,7 +47,7 @@ export interface RouterOptions {
 }
 
 export interface Router extends AsyncDisposable {
-  /** Where it listens, from the start. Until the first orders are here every request is answered 503 `no-orders`. */
+  /** Where it listens, from the start. Until orders are in force every request is answered 503 `no-orders`. */
   readonly address: { readonly host: string; readonly port: number; readonly url: string }
   /**
    * Takes orders, acknowledges and reports until the signal aborts; then takes no new connections, lets what is under
@@ -54,13 +56,14 @@ export interface Router extends AsyncDisposable {
   run(signal: AbortSignal): Promise<void>
 }
 
-/** Opens the data port. Rejects where the port can't be had or the key isn't one. */
+/** Opens the data port. Rejects where the port can't be had, the key isn't one, or `first` can't be obeyed. */
 export async function createRouter(options: RouterOptions): Promise<Router> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const clock = options.clock ?? systemClock()
   const state: State = { table: undefined, closing: false }
   const stopping = new AbortController()
   const { desk, steering } = await assemble(options, limits, clock, state, stopping.signal)
+  if (options.first) swap(desk, state, options.first)
   const host = await openHost(desk, options.listen)
 
   const shut = async (): Promise<void> => {

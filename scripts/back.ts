@@ -6,12 +6,14 @@ import { readSlices, setOverride, type SliceFact } from '../control/store/slices
 import { transact } from '../control/store/store.ts'
 import { readWayBack } from '../control/way-back.ts'
 import { BanyanError, must } from '../model/errors.ts'
+import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
+import type { Slice } from '../model/project.ts'
 import { type Stage, STAGE_NAMES } from '../model/stage.ts'
 import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
-import { findSlice, type Opened, withControl } from './control-store.ts'
+import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
 import { stageOf } from './flip.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { liveLine } from './live.ts'
@@ -26,7 +28,7 @@ export async function runBack(
   wanted: string | undefined,
   options: FlipOptions,
 ): Promise<ExitCode> {
-  return withControl<ExitCode>(context, async opened => {
+  return withGoodFiles<ExitCode>(context, async opened => {
     const { slice, fact } = await findSlice(opened, name)
     const to = targetOf(wanted, fact)
     const reason = options.reason ?? 'no reason given'
@@ -43,12 +45,12 @@ export async function runBack(
     )
     const left = gone.error?.code === CONTROL_ERRORS.FLIP_LEFT.code
     const { flips, error } = left ? await lookAgain(opened, gone, { name, to, seen }) : gone
-    const patch = await stageInFile(context.config, slice, to, undefined)
+    const diff = await diffOf(context, slice, to)
     if (context.json) {
       const said = { slice: name, from: fact.stage, to, done: error === null, error, flips }
       const lossy = error?.blockers?.some(each => each.code === 'WOULD_LOSE') ?? false
       const loses = lossy ? (await readWayBack(opened, slice)).loses : undefined
-      context.write(jsonText({ ...said, ...(loses && { loses }), diff: patch.diff }))
+      context.write(jsonText({ ...said, ...(loses && { loses }), diff }))
       return error?.exit ?? 0
     }
     let here: Pick<SliceFact, 'stage' | 'percent'> = fact
@@ -59,14 +61,22 @@ export async function runBack(
     }
     if (error) return notThere(context, error)
     context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)
-    if (patch.diff !== '') {
-      context.write(
-        `  ${slice.file} still wants ${slice.stage}; to make it say what is:\n${patch.diff}`,
-      )
+    if (diff !== '') {
+      context.write(`  ${slice.file} still wants ${slice.stage}; to make it say what is:\n${diff}`)
     }
     context.write(`next: ${commandLine(context, `why ${name}`)}\n`)
     return 0
   })
+}
+
+/** Empty where the file says so already, or is so broken that nothing can be said. */
+async function diffOf(context: Context, slice: Slice, to: Stage): Promise<string> {
+  const change = await stageInFile(context.config, slice, to, undefined).catch((error: unknown) => {
+    const code = (error as { code?: unknown }).code
+    if (code === CONFIG_ERRORS.EDIT_REFUSED.code || code === 'ENOENT') return undefined
+    throw error
+  })
+  return change?.diff ?? ''
 }
 
 /** Throws NOTHING_BACK where the way doesn't lead back, or nothing is behind. */

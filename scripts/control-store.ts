@@ -8,11 +8,14 @@ import { controlMigrations } from '../migrations/control/control.ts'
 import { migrationsPending } from '../migrations/runner.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { BanyanError } from '../model/errors.ts'
+import { placed } from '../model/diagnostic.ts'
 import type { Slice } from '../model/project.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { connect, pool } from '../postgres/connection.ts'
-import type { Context } from './context.ts'
-import { openWiring } from './wiring.ts'
+import type { Context, FilesInvalid } from './context.ts'
+import { fit } from './fit.ts'
+import { paintOf } from './paint.ts'
+import { openGoodWiring, openWiring } from './wiring.ts'
 
 const CONNECT_MS = 3_000
 
@@ -46,12 +49,39 @@ export async function withControl<T>(
   context: Context,
   work: (opened: Opened) => Promise<T>,
 ): Promise<T> {
-  const wiring = await openWiring(context.config)
+  return await withWiring(await openWiring(context.config), work)
+}
+
+/**
+ * The same for what must work whatever state the files are in: where they are broken it goes by those that a controller
+ * took up last. `say`: whether that is printed first.
+ */
+export async function withGoodFiles<T>(
+  context: Context,
+  work: (opened: Opened) => Promise<T>,
+  say = true,
+): Promise<T> {
+  const { wiring, broken } = await openGoodWiring(context.config)
+  if (broken && say && !context.json) context.write(brokenText(context, broken))
+  return await withWiring(wiring, work)
+}
+
+async function withWiring<T>(wiring: Wiring, work: (opened: Opened) => Promise<T>): Promise<T> {
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
   await mustNotBeEmpty(store, wiring)
   return await work({ wiring, store, ear })
+}
+
+/** What is wrong with the files, for a command that goes on all the same. */
+function brokenText(context: Context, { diagnostics }: FilesInvalid): string {
+  const { colors } = paintOf(context)
+  const lines = fit(context, [
+    `${colors.yellow('!')} the files have problems; going by those that a controller took up last`,
+    ...diagnostics.map(each => `  ${placed(each)}`),
+  ])
+  return `${lines.join('\n')}\n`
 }
 
 /** Throws CONTROL_AWAY where it doesn't answer, CONTROL_OLD where its schema isn't this version's. */

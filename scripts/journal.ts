@@ -7,7 +7,7 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { STAGE_NAMES } from '../model/stage.ts'
 import { countOf, countText } from './amounts.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
-import { type Opened, withControl } from './control-store.ts'
+import { type Opened, withGoodFiles } from './control-store.ts'
 import { stageText } from './flip-text.ts'
 import { layOut, printable, widthOf } from './table.ts'
 
@@ -15,14 +15,14 @@ const LINES_MAX = 10_000
 
 type Colors = ReturnType<typeof pc.createColors>
 
-/** Throws OPTION_INVALID, SLICE_UNKNOWN, and what `withControl` throws. */
+/** Throws OPTION_INVALID, SLICE_UNKNOWN, and what `withGoodFiles` throws. */
 export async function runJournal(
   context: Context,
   slice: string | undefined,
   lines: string,
 ): Promise<ExitCode> {
   const limit = linesOf(lines)
-  return withControl<ExitCode>(context, async opened => {
+  return withGoodFiles<ExitCode>(context, async opened => {
     if (slice !== undefined) await mustBeKnown(opened, slice)
     const entries = (await readJournal(opened.store, { slice, limit })).reverse()
     if (context.json) context.write(jsonText(entries))

@@ -6,18 +6,18 @@ import { transact } from '../control/store/store.ts'
 import { must } from '../model/errors.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
-import { findSlice, type Opened, withControl } from './control-store.ts'
+import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
 import { paintOf } from './paint.ts'
 
-/** Needs no controller: it is the word that the next one obeys. Throws OVERRIDDEN, and what `withControl` throws. */
+/** Needs no controller: it is the word that the next one obeys. Throws OVERRIDDEN, and what `withGoodFiles` throws. */
 export async function runPause(
   context: Context,
   name: string,
   options: Pick<FlipOptions, 'reason'>,
 ): Promise<ExitCode> {
-  return withControl<ExitCode>(context, async opened => {
+  return withGoodFiles<ExitCode>(context, async opened => {
     const { slice } = await findSlice(opened, name)
     const reason = options.reason ?? 'no reason given'
     const paused = await transact(opened.store, ['slice'], async client => {

@@ -6,12 +6,12 @@ import { transact } from '../control/store/store.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
-import { findSlice, withControl } from './control-store.ts'
+import { findSlice, withGoodFiles } from './control-store.ts'
 import { fit } from './fit.ts'
 import { stageText } from './flip-text.ts'
 
 export async function runRelease(context: Context, name: string): Promise<ExitCode> {
-  return withControl<ExitCode>(context, async opened => {
+  return withGoodFiles<ExitCode>(context, async opened => {
     const { slice, fact } = await findSlice(opened, name)
     const { override } = fact
     if (!override) throw new BanyanError(CONTROL_ERRORS.NOT_BRAKED, [name])

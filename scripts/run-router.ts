@@ -3,6 +3,7 @@ import { ordersByLegacy } from '../control/orders-by-legacy.ts'
 import { RouterLink, StreamFreshness } from '../control/router-link.ts'
 import { keepIdentityKey } from '../control/store/identity.ts'
 import { buildOrders } from '../control/orders.ts'
+import { placed } from '../model/diagnostic.ts'
 import { BanyanError } from '../model/errors.ts'
 import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import { pool } from '../postgres/connection.ts'
@@ -12,13 +13,14 @@ import { staticControl } from '../router/static-control.ts'
 import type { Context } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import type { PartOptions } from './run.ts'
-import { openProject, openWiring } from './wiring.ts'
+import { BROKEN_FILES, openGoodWiring, openProject } from './wiring.ts'
 
 /** Sessions that ask legacy how far it has come, for read-your-writes. */
 const TOKEN_SESSIONS = 4
 
 export async function runRouter(context: Context, { log, ready }: PartOptions): Promise<void> {
-  const wiring = await openWiring(context.config)
+  const { wiring, broken } = await openGoodWiring(context.config)
+  if (broken) log.warn({ problems: broken.diagnostics.map(placed) }, BROKEN_FILES)
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened
@@ -31,15 +33,17 @@ export async function runRouter(context: Context, { log, ready }: PartOptions): 
     const freshness = new StreamFreshness(store, legacy)
     const identityKey = await keepIdentityKey(store, newIdentityKey)
     // A port that answers 503 to everything would be sent clients by whatever balances the load.
-    await link.ready(context.signal)
-    if (context.signal.aborted) return
+    const first = await link.first(context.signal)
+    if (!first) return
     // A control database that was made anew gets the key back from whoever still has it.
     ear.on(topic => {
       if (topic !== 'all' && topic !== 'orders') return
       void keepIdentityKey(store, () => Promise.resolve(identityKey)).catch(() => undefined)
     })
     const listen = listenOf(wiring.project.banyan.router.listen)
-    await using router = await openRouter({ control: link, freshness, identityKey, log, listen })
+    await using router = await openRouter({
+      ...{ control: link, first, freshness, identityKey, log, listen },
+    })
     address = router.address.url
     ready({ url: address })
     const reading = freshness.run(() => link.current, context.signal)
@@ -63,6 +67,7 @@ export async function runRouterOnly(
   }
   await using router = await openRouter({
     control: staticControl(orders),
+    first: orders,
     freshness: nothing,
     identityKey: await newIdentityKey(),
     log,

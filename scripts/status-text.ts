@@ -68,7 +68,7 @@ function headerLines(status: Status, paint: Paint): string[] {
       : []),
     ...(control.problems.length > 0
       ? [
-          `  ${bad} ${colors.red(`its files have ${countOf(control.problems.length, 'problem')}`)}; it goes on with the last good ones`,
+          `  ${bad} ${colors.red(`the files have ${countOf(control.problems.length, 'problem')}`)}; the last good ones count`,
           ...control.problems.map(each => `    ${each}`),
         ]
       : []),

@@ -1,4 +1,5 @@
 /** `banyan status`: where every slice stands, and what needs a person. Reads only; with `-w` again every second. */
+import { placed } from '../model/diagnostic.ts'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { pause } from '../model/pause.ts'
@@ -6,7 +7,7 @@ import type { Wiring } from '../model/wiring.ts'
 import { explain } from '../postgres/explain.ts'
 import { problemOf, SharedDatabases } from './checks-now.ts'
 import { jsonText, type Context, type ExitCode } from './context.ts'
-import { type Opened, withControl } from './control-store.ts'
+import { type Opened, withGoodFiles } from './control-store.ts'
 import { nextLine, paintOf, problemLines } from './paint.ts'
 import { Memory, readStatus, type Status } from './status-facts.ts'
 import { statusLines } from './status-text.ts'
@@ -14,28 +15,33 @@ import { cut, printable } from './table.ts'
 import { loadWiring } from './wiring.ts'
 
 const EVERY_MS = 1_000
+/** Broken files are on the screen itself. */
+const SAY = false
 
-/** Throws what `withControl` throws, SLICE_UNKNOWN. With `watch` a control database that is away is shown and waited for. */
+/** Throws what `withGoodFiles` throws, SLICE_UNKNOWN. With `watch` a control database that is away is shown and waited for. */
 export async function runStatus(
   context: Context,
   slice: string | undefined,
   watch: boolean,
 ): Promise<ExitCode> {
   if (!watch) {
-    await withControl(context, opened => look(context, opened, slice, once))
+    await withGoodFiles(context, opened => look(context, opened, slice, once), SAY)
     return 0
   }
   let seen = false
   while (!context.signal.aborted) {
     try {
-      await withControl(context, opened =>
-        look(context, opened, slice, async read => {
-          while (!context.signal.aborted) {
-            show(context, await read())
-            seen = true
-            await pause(EVERY_MS, context.signal)
-          }
-        }),
+      await withGoodFiles(
+        context,
+        opened =>
+          look(context, opened, slice, async read => {
+            while (!context.signal.aborted) {
+              show(context, await read())
+              seen = true
+              await pause(EVERY_MS, context.signal)
+            }
+          }),
+        SAY,
       )
     } catch (error) {
       if (context.signal.aborted) break
@@ -63,11 +69,14 @@ async function look(
   const memory = new Memory()
   await using databases = new SharedDatabases(() => newest)
   await use(async () => {
-    // Files are edited while somebody watches; broken ones don't take the screen away.
-    newest = (await loadWiring(context.config)).wiring ?? newest
+    // Files are edited while somebody watches.
+    const loaded = await loadWiring(context.config)
+    newest = loaded.wiring ?? newest
     const status = await readStatus({ store, wiring: newest, databases }, context, { only, memory })
     if (only !== undefined && status.slices.length === 0) throw unknownSlice(newest, only)
-    return status
+    const { control } = status
+    if (control.problems.length > 0) return status
+    return { ...status, control: { ...control, problems: loaded.diagnostics.map(placed) } }
   })
 }
 

@@ -15,16 +15,16 @@ import { formatStream } from '../model/stream.ts'
 import { unqualified } from '../model/wiring.ts'
 import { countOf, countText, timeText } from './amounts.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
-import { findSlice, type Opened, withControl } from './control-store.ts'
+import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
 import { paintOf, problemLines } from './paint.ts'
 import { streamWatch } from './stream-watch.ts'
 import { flow, layOut, printable, widthOf } from './table.ts'
 
 const LOOK_MS = 250
 
-/** Throws VERIFY_NO_STREAM, STREAMS_SILENT, what the stream failed of, SLICE_UNKNOWN, and what `withControl` throws. */
+/** Throws VERIFY_NO_STREAM, STREAMS_SILENT, what the stream failed of, SLICE_UNKNOWN, and what `withGoodFiles` throws. */
 export async function runVerify(context: Context, name: string): Promise<ExitCode> {
-  return withControl<ExitCode>(context, async opened => {
+  return withGoodFiles<ExitCode>(context, async opened => {
     const { slice, fact } = await findSlice(opened, name)
     if (Object.keys(slice.tables).length === 0) return nothingToCompare(context, name)
     if (STAGES[fact.stage].stream === 'off') {

@@ -3,7 +3,7 @@ import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import type { Store } from '../control/store/store.ts'
 import { checkFlip, SharedDatabases } from './checks-now.ts'
 import { jsonText, type Context, type ExitCode } from './context.ts'
-import { withControl } from './control-store.ts'
+import { withGoodFiles } from './control-store.ts'
 import { type Look, readLook, type SliceLook } from './look.ts'
 import { nextAfterWhy, nextStage, type SliceSeen } from './next-step.ts'
 import { nextLine, paintOf } from './paint.ts'
@@ -25,9 +25,9 @@ export interface Why extends Pick<Look, 'nowMs' | 'control' | 'refused' | 'rogue
   readonly next: string
 }
 
-/** Throws what `withControl` throws, SLICE_UNKNOWN. */
+/** Throws what `withGoodFiles` throws, SLICE_UNKNOWN. */
 export async function runWhy(context: Context, name: string): Promise<ExitCode> {
-  await withControl(context, async ({ wiring, store }) => {
+  await withGoodFiles(context, async ({ wiring, store }) => {
     const { slices, nowMs, control, refused, rogue } = await readLook(
       { wiring, store },
       context,

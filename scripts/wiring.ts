@@ -1,17 +1,24 @@
 /** From files to what processes are made from: reads the project, resolves every secret, finds the control database. */
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { readFiles } from '../control/lease.ts'
 import { type DatabaseRoles, parseReference } from '../model/banyan-file.ts'
 import { type Diagnostic, diagnostic } from '../model/diagnostic.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { BanyanError, must } from '../model/errors.ts'
+import { loadProject } from '../model/project.ts'
 import type { LoadedProject, Project } from '../model/project.ts'
 import type { Source } from '../model/source.ts'
 import type { DatabaseUrls, Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
 import { FilesInvalid } from './context.ts'
 import { foldersOf } from './folders.ts'
-import { readProject } from './project-files.ts'
+import { canonicalOf, readProject, readProjectTexts } from './project-files.ts'
+
+const CONNECT_MS = 3_000
+/** For the log of a part that starts all the same. */
+export const BROKEN_FILES = 'the files have problems: going by those that a controller took up last'
 
 /** A project without problems. Throws CONFIG_MISSING, FilesInvalid. */
 export async function openProject(
@@ -33,15 +40,52 @@ export async function openWiring(config: string): Promise<Wiring> {
 export async function loadWiring(
   config: string,
 ): Promise<{ wiring: Wiring | null; diagnostics: readonly Diagnostic[] }> {
-  const loaded = await readProject(config)
-  const { project, sources } = loaded
-  if (!project) return { wiring: null, diagnostics: loaded.diagnostics }
+  return await wiringOf(config, await readProject(config))
+}
+
+async function wiringOf(
+  config: string,
+  { project, sources, diagnostics: problems }: LoadedProject,
+): Promise<{ wiring: Wiring | null; diagnostics: readonly Diagnostic[] }> {
+  if (!project) return { wiring: null, diagnostics: problems }
   const { diagnostics, legacy, services, control } = await databasesOf(config, { project, sources })
   const url = control ?? (await embeddedControl(config))
   if (diagnostics.length > 0) return { wiring: null, diagnostics }
   const configPath = resolve(config)
   const wiring = { project, sources, legacy, services, control: url, configPath }
   return { wiring, diagnostics: [] }
+}
+
+/**
+ * For what must not wait until somebody has mended a file: where the files are broken, the wiring of those that a
+ * controller went by last, and what is wrong with the present ones. Throws CONFIG_MISSING, CONTROL_NOT_STARTED, and
+ * FilesInvalid where nobody knows better ones.
+ */
+export async function openGoodWiring(
+  config: string,
+): Promise<{ readonly wiring: Wiring; readonly broken: FilesInvalid | undefined }> {
+  const { wiring, diagnostics } = await loadWiring(config)
+  if (wiring) return { wiring, broken: undefined }
+  const broken = new FilesInvalid(diagnostics)
+  const last = await lastGood(config).catch(() => undefined)
+  if (!last?.wiring) throw broken
+  return { wiring: last.wiring, broken }
+}
+
+/** Where the control database is, banyan.yaml alone says, or what an embedded one left behind. */
+async function lastGood(config: string) {
+  const { banyan } = await readProjectTexts(config)
+  const { project, sources } = loadProject({ banyan, slices: [] })
+  const url = project
+    ? await openControlUrl(config, { project, sources })
+    : await embeddedControl(config)
+  const client = await connect({ url, applicationName: 'banyan', connectTimeoutMs: CONNECT_MS })
+  try {
+    const files = await readFiles(client)
+    return files && (await wiringOf(config, loadProject(files, canonicalOf)))
+  } finally {
+    await client.end()
+  }
 }
 
 type Opened = Pick<Awaited<ReturnType<typeof openProject>>, 'project' | 'sources'>

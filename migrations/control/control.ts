@@ -1,11 +1,13 @@
 /** Banyan's own database: what is wanted, what was decided and how it ended, and what routers and workers last said. */
 import type { Migration } from '../runner.ts'
+import { FILES_DOWN, FILES_UP } from './files.ts'
 import { PLANS_DOWN, PLANS_UP } from './plans.ts'
 
 export function controlMigrations(): Migration[] {
   return [
     { name: '0001-control', up: db => db.raw(UP), down: db => db.raw(DOWN) },
     { name: '0002-plans', up: db => db.raw(PLANS_UP), down: db => db.raw(PLANS_DOWN) },
+    { name: '0003-files', up: db => db.raw(FILES_UP), down: db => db.raw(FILES_DOWN) },
   ]
 }
 

@@ -141,16 +141,18 @@ void t.test('without control the last orders stay in force', async t => {
 void t.test('a façade alone needs no control plane', async t => {
   const legacy = await origin(t, echo('legacy'))
   const stop = new AbortController()
+  const orders = ordersOf(legacy.url, legacy.url, [])
   await using router = await createRouter({
-    control: staticControl(ordersOf(legacy.url, legacy.url, [])),
+    control: staticControl(orders),
+    first: orders,
     freshness: memoryFreshness(),
     identityKey: await newIdentityKey(),
     log: SILENT,
     listen: { host: '127.0.0.1', port: 0 },
   })
-  const running = router.run(stop.signal)
   const { port } = router.address
-  while ((await ask(port, 'GET', '/')).status === 503);
+  t.match(await ask(port, 'GET', '/'), { status: 200 }, 'from the first request on')
+  const running = router.run(stop.signal)
   t.match(await ask(port, 'POST', '/', { body: 'x' }), { status: 200, body: 'legacy x' })
   stop.abort()
   await running

@@ -213,7 +213,7 @@ void t.test('with a control database', async t => {
     const { ear } = opened
     await using link = new RouterLink({ store, ear, address: () => 'here' })
     let ready = false
-    const waiting = link.ready(new AbortController().signal).then(() => (ready = true))
+    const waiting = link.first(new AbortController().signal).then(() => (ready = true))
     await store.pool.query('SELECT 1')
     t.equal(ready, false)
     await at('legacy')
