@@ -1,4 +1,4 @@
-/** What the router counts, per slice, since it started. */
+/** What the router counts, per slice, since it started; comparisons since the slice last came to shadow. */
 import type { Difference, SliceReport } from '../model/orders.ts'
 import type { Side } from '../model/stage.ts'
 import type { HoldCounts } from './hold.ts'
@@ -8,6 +8,8 @@ export interface Counters {
   served(slice: string, side: Side): void
   failed(slice: string, side: Side): void
   shadowed(slice: string, verdict: ShadowVerdict): void
+  /** What was compared before says nothing of what is compared now. */
+  shadowBegins(slice: string): void
   report(slice: string, held: HoldCounts): SliceReport
 }
 
@@ -16,7 +18,7 @@ const EXAMPLES_MAX = 3
 interface Counts {
   readonly requests: Record<Side, number>
   readonly failed: Record<Side, number>
-  readonly shadow: { compared: number; different: number; dropped: number }
+  shadow: { compared: number; different: number; dropped: number }
   readonly examples: Difference[]
 }
 
@@ -51,6 +53,11 @@ export function createCounters(): Counters {
       if (!verdict.difference) return
       shadow.different++
       keepExample(examples, verdict.difference)
+    },
+    shadowBegins(slice) {
+      const counts = of(slice)
+      counts.shadow = { compared: 0, different: 0, dropped: 0 }
+      counts.examples.length = 0
     },
     report(slice, held) {
       const { requests, failed, shadow, examples } = of(slice)

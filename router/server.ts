@@ -172,6 +172,12 @@ function swap(desk: Desk, state: State, orders: Orders): void {
   const all = [orders.legacy, ...Object.values(orders.services)]
   for (const upstream of all) desk.upstreams.pool(upstream)
   if (orders.identity) parseWhoami(orders.identity.whoami)
+  const before = state.table?.slices
+  for (const { name, stage } of orders.slices) {
+    if (stage === 'shadow' && before?.get(name)?.order.stage !== 'shadow') {
+      desk.counters.shadowBegins(name)
+    }
+  }
   const from = state.table?.version
   // Whom it lets in may have written before, through other routers: unmarked, since nobody sent them to a copy.
   if (state.table && table.readers !== state.table.readers) desk.tokens.everybody()

@@ -8,7 +8,13 @@ import { commandLine, type Context, type ExitCode, jsonText } from './context.ts
 import { askControl, openStore } from './control-store.ts'
 import { type Check, check, countsOf, problemsOf } from './doctor-checks.ts'
 import { lookAtControl } from './doctor-control.ts'
-import { examine, type Loaded, lookAtDatabase, problemsOfError } from './doctor-look.ts'
+import {
+  examine,
+  type Loaded,
+  lookAtDatabase,
+  monolithChecks,
+  problemsOfError,
+} from './doctor-look.ts'
 import { fit } from './fit.ts'
 import { countsText, paintOf, problemLines } from './paint.ts'
 import { flow, printable, widthOf } from './table.ts'
@@ -19,6 +25,7 @@ export async function doctorAll(context: Context, loaded: Loaded): Promise<ExitC
   const found = [
     ...(await controlChecks(context, loaded)),
     ...(await databaseChecks(context, loaded)),
+    ...(await monolithChecks(loaded)),
     ...(await sliceChecks(context, loaded)),
   ]
   const asleep = found.some(isAsleep)

@@ -25,6 +25,7 @@ import { askControl, findSlice, openStore } from './control-store.ts'
 import { type Check, check, checksOf, PAIRS, problem, unknown } from './doctor-checks.ts'
 import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
+import { monolithGone } from './upstreams.ts'
 import { openControlUrl, type openProject, openUrls } from './wiring.ts'
 
 export type Loaded = Awaited<ReturnType<typeof openProject>>
@@ -88,6 +89,7 @@ export async function examine(
     ...(ownsTables ? await crossingChecks(loaded, slice, seen.legacy, control) : []),
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
     check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
+    ...(await monolithChecks(loaded)),
     check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer.why)]),
   ]
   return {
@@ -274,6 +276,17 @@ function abandonedProblems({ name, service }: Slice, found: AbandonedFact | unde
     ? new BanyanError(ABANDON_ERRORS.BOTH_OPEN, [name, service, until])
     : new BanyanError(ABANDON_ERRORS.ABANDONED, [name, service, `was closed again at ${until}`])
   return [problem(error)]
+}
+
+/** Routers send all to it that no service owns. */
+export async function monolithChecks({ project }: Loaded): Promise<Check[]> {
+  const { url } = project.banyan.legacy
+  const why = await monolithGone(url)
+  const message = `the monolith at ${url} can't be reached: ${why}`
+  const hint = `start it, then run \`banyan doctor\``
+  return [
+    check('legacy', 'monolith', why === null ? [] : [{ code: 'MONOLITH_DOWN', message, hint }]),
+  ]
 }
 
 function serviceDown({ name, service }: Slice, why: string): Problem {

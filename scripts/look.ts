@@ -16,7 +16,11 @@ import { type LiveRouter, readRouters } from '../control/store/routers.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
-import { lastVerification, type VerificationRow } from '../control/store/verifications.ts'
+import {
+  lastVerification,
+  type VerificationRow,
+  whyOutdated,
+} from '../control/store/verifications.ts'
 import type { Difference, SliceReport } from '../model/orders.ts'
 import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
@@ -74,6 +78,8 @@ export interface SliceLook {
   /** Empty while nothing moves. */
   readonly streams: readonly StreamRow[]
   readonly verification: VerificationRow | null
+  /** Why the last one doesn't count any more. */
+  readonly outdated: string | null
   /** Null where no router has reported it yet. */
   readonly traffic: Traffic | null
   readonly rogueWrites: number
@@ -154,7 +160,7 @@ export async function readLook(
         ),
         flip: open.find(each => each.slice === look.slice) ?? null,
         lastFlip: await lastEnded(store, look.slice),
-        verification: (await lastVerification(store, look.slice)) ?? null,
+        ...(await comparedLast(store, look.slice)),
         traffic: trafficOf(look.slice, routers),
         rogueWrites: rogue.filter(each => each.slice === look.slice).length,
         abandoned: abandoned.find(each => each.slice === look.slice) ?? null,
@@ -163,6 +169,15 @@ export async function readLook(
     refused: refused.filter(ours),
     rogue: rogue.filter(ours),
   }
+}
+
+async function comparedLast(
+  store: Store,
+  slice: string,
+): Promise<Pick<SliceLook, 'verification' | 'outdated'>> {
+  const verification = (await lastVerification(store, slice)) ?? null
+  const outdated = verification ? null : ((await whyOutdated(store, slice)) ?? null)
+  return { verification, outdated }
 }
 
 async function proposedOf(
@@ -183,7 +198,14 @@ async function proposedOf(
 
 type Standing = Omit<
   SliceLook,
-  'proposed' | 'flip' | 'lastFlip' | 'verification' | 'traffic' | 'rogueWrites' | 'abandoned'
+  | 'proposed'
+  | 'flip'
+  | 'lastFlip'
+  | 'verification'
+  | 'outdated'
+  | 'traffic'
+  | 'rogueWrites'
+  | 'abandoned'
 >
 
 function sliceLook(

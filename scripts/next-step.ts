@@ -3,6 +3,7 @@ import { nextStep, stepTowards } from '../control/reconcile.ts'
 import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
 import type { Checked } from './checks-now.ts'
 import type { ControlLook, SliceLook } from './look.ts'
+import type { UpstreamLook } from './upstreams.ts'
 
 /** What clears a blocker, where that is a command of its own and not an edit. */
 const CLEARS: Readonly<Record<string, (slice: string) => string>> = {
@@ -71,11 +72,16 @@ export function nextAfterStatus(
     readonly control: ControlLook
     readonly routers: readonly unknown[]
     readonly slices: readonly SliceSeen[]
+    readonly upstreams: readonly UpstreamLook[]
   },
   embedded: boolean,
 ): string {
   if (!seen.control.alive) return embedded ? 'up' : 'run control'
   if (seen.routers.length === 0) return embedded ? 'up' : 'run router'
+  // What only a dead service answers, nobody answers.
+  const dead = seen.upstreams.filter(each => each.why !== null).map(each => each.name)
+  const orphaned = seen.slices.find(({ stage, owner }) => stage === 'moved' && dead.includes(owner))
+  if (orphaned && !orphaned.flip) return `back ${orphaned.slice}`
   const all = seen.slices.map(urgencyOf).sort((a, b) => a[0] - b[0])
   return all[0]?.[1] ?? 'lint'
 }

@@ -76,13 +76,11 @@ async function changed(
   return undefined
 }
 
+/** What a worker goes by; whatever else a file says is no reason to begin anew, and to compare again. */
 function essence({ project, legacy, services, control }: Wiring): string {
-  const slices = project.slices.map(slice => ({
-    ...slice,
-    stage: null,
-    canary: null,
-    routes: null,
-  }))
+  const slices = project.slices.map(({ name, service, tables, foreignKeys, triggers }) => {
+    return { name, service, tables, foreignKeys, triggers }
+  })
   const { services: wired, limits } = project.banyan
   return JSON.stringify([slices, wired, limits, legacy, services, control])
 }

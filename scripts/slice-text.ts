@@ -104,8 +104,12 @@ export function isNotable({ state, error, silentMs }: Stream, silentMaxMs: numbe
 }
 
 export function verificationText(look: SliceLook, nowMs: number, { colors, bad }: Paint): string {
-  const { verification } = look
-  if (verification === null) return 'the two sides were never compared'
+  const { verification, outdated } = look
+  if (verification === null) {
+    return outdated === null
+      ? 'the two sides were never compared'
+      : `what was compared doesn't count any more: ${outdated}`
+  }
   const { rows, differences, endedAtMs } = verification
   const age = endedAtMs === null ? '' : `, ${ageText(nowMs - endedAtMs)}`
   if ((differences ?? 0) > 0) {

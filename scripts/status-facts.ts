@@ -2,12 +2,13 @@
 import { basename, dirname, resolve } from 'node:path'
 import type { Asker } from '../control/approval.ts'
 import type { BanyanFile } from '../model/banyan-file.ts'
-import { STAGES } from '../model/stage.ts'
+import { type Stage, STAGES } from '../model/stage.ts'
 import type { DatabaseUrls, Wiring } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
 import { type Asked, checkFlip, type Checked, problemOf } from './checks-now.ts'
 import type { Context } from './context.ts'
 import { type Look, readLook, type SliceLook } from './look.ts'
+import { readUpstreams, type UpstreamLook } from './upstreams.ts'
 import { atWant, nextAfterStatus, nextStage, type SliceSeen } from './next-step.ts'
 
 /** Who hasn't answered by then is shown as away. */
@@ -17,12 +18,15 @@ const CHECKS_MS = 2_000
 const CHECKS_KEEP_MS = 2_000
 const PREFLIGHT_KEEP_MS = 30_000
 const DATABASES_KEEP_MS = 5_000
+const UPSTREAMS_KEEP_MS = 2_000
 
 export interface Status extends Omit<Look, 'slices'> {
   readonly project: string
   /** The slice that was asked for; null: all. */
   readonly only: string | null
   readonly databases: readonly DatabaseLook[]
+  /** Legacy, and the services that requests go to. */
+  readonly upstreams: readonly UpstreamLook[]
   readonly progress: {
     readonly slices: number
     readonly moved: number
@@ -66,6 +70,9 @@ export class Memory {
   }
 }
 
+/** Where requests go to the service too. */
+const USES_SERVICE: readonly Stage[] = ['shadow', 'canary', 'moved', 'retired']
+
 export async function readStatus(
   asked: Asked,
   context: Context,
@@ -84,17 +91,27 @@ export async function readStatus(
       return { ...slice, checks: await checksOf(askedFor, slice, options) }
     }),
   )
+  const using = wiring.project.slices.filter(({ name }) =>
+    slices.some(each => each.slice === name && USES_SERVICE.includes(each.stage)),
+  )
+  const upstreams = await memory.get('upstreams', UPSTREAMS_KEEP_MS, () =>
+    readUpstreams(
+      banyan,
+      using.map(each => each.service),
+    ),
+  )
   const embedded = banyan.control.database === 'embedded'
   return {
     ...look,
     project: basename(dirname(resolve(context.config))).replace(/^\./, ''),
     only: only ?? null,
     databases,
+    upstreams,
     progress: progressOf(slices, databases),
     lagMaxMs: banyan.limits.lagMaxMs,
     slices,
     insecure: insecureOf(banyan),
-    next: nextAfterStatus({ ...look, slices }, embedded),
+    next: nextAfterStatus({ ...look, slices, upstreams }, embedded),
   }
 }
 

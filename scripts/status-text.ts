@@ -40,7 +40,7 @@ const PROJECT_MAX = 32
 
 function headerLines(status: Status, paint: Paint): string[] {
   const { colors, good, bad, unknown, width } = paint
-  const { control, routers, ordersVersion, databases } = status
+  const { control, routers, ordersVersion, databases, upstreams } = status
   const onNewest = routers.filter(each => each.version >= ordersVersion).length
   const count = `${onNewest}/${routers.length}`
   const held = databases.filter(each => each.walHeldBytes !== null)
@@ -72,8 +72,15 @@ function headerLines(status: Status, paint: Paint): string[] {
           ...control.problems.map(each => `    ${each}`),
         ]
       : []),
+    ...upstreams.flatMap(each => (each.why === null ? [] : [`  ${bad} ${goneText(each, paint)}`])),
     ...away.map(({ name, away }) => `  ${unknown} ${name}: ${away?.message}`),
   ]
+}
+
+function goneText({ name, url, why }: Status['upstreams'][number], { colors }: Paint): string {
+  return name === 'legacy'
+    ? `${colors.red("legacy can't be reached")}  ${url}: ${why}`
+    : `${colors.red(`${name} isn't ready`)}  ${why}`
 }
 
 function progressLines({ progress }: Status, { colors, width }: Paint): string[] {

@@ -115,7 +115,11 @@ export async function runStream(
     onForgotten: () => outdate('more keys were changed since than are remembered'),
   })
   // What was changed before this run isn't known here.
-  if (task.slice) await store.outdate(task.slice.name, 'its worker began anew since')
+  if (task.slice)
+    await store.outdate(
+      task.slice.name,
+      'the worker began anew since: a new stage, a changed file, or a restart',
+    )
   const slot = slotOf(task.stream)
   await slotFree(from, slot, signal)
   const writer = await Writer.takeOver(

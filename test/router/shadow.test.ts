@@ -88,6 +88,18 @@ void t.test('differences are counted, with their place and without their values'
     { route, path: '$.a.name', kind: 'value' },
   ])
   t.notMatch(JSON.stringify(report), /Jane|Joan/)
+
+  const orders = (version: number, stage: 'sync' | 'shadow') => ({
+    ...ordersOf(legacy.url, service.url, [sliceOrder(stage)]),
+    version,
+  })
+  await f.order(orders(2, 'shadow'))
+  const same = await f.control.reported('appointments', r => r.shadow.compared === 6)
+  t.equal(same.examples.length, 3, 'a table in which it stays changes nothing')
+  await f.order(orders(3, 'sync'))
+  await f.order(orders(4, 'shadow'))
+  const anew = await f.control.reported('appointments', r => r.shadow.compared === 0)
+  t.strictSame(anew.examples, [], 'a shadow that begins anew counts anew')
 })
 
 void t.test('a difference counts only once the copy has all that legacy had', async t => {

@@ -370,7 +370,8 @@ services: { rooms: { url: http://127.0.0.1:1, database: env:NOT_SET_EITHER } }
   t.equal(exit, 3)
   t.match(text, /✖ CONTROL_NOT_STARTED/)
   t.match(text, /✖ SERVICE_DOWN {2}the service rooms isn't ready/)
-  t.match(text, '2 ✖\n')
+  t.match(text, /✖ MONOLITH_DOWN {2}the monolith at http:\/\/127\.0\.0\.1:1 can't be reached/)
+  t.match(text, '3 ✖\n')
 })
 
 void t.test('the words of both gates against the stage', async t => {

@@ -8,6 +8,7 @@ import { transact } from '../../control/store/store.ts'
 import { readStreams } from '../../control/store/streams.ts'
 import type { SliceReport } from '../../model/orders.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
+import { freePort } from '../../scripts/demo/ports.ts'
 import { runStatus } from '../../scripts/status.ts'
 import type { Status } from '../../scripts/status-facts.ts'
 import { query } from '../support/cluster.ts'
@@ -170,6 +171,21 @@ void t.test('status shows each stage as it is, and the next command', async t =>
       t.match(narrow.text, /one pause/, `the way back is on a screen of ${columns} columns`)
       await one(project, columns)
     }
+  })
+
+  await t.test('who can not be reached comes first, and what to do', async t => {
+    t.notMatch((await all(project)).text, / ✖ (legacy|rooms) /)
+    const gone = `http://127.0.0.1:${await freePort(0)}`
+    const back = await project.edit('banyan.yaml', text =>
+      text
+        .replace(/(legacy: \{ url: )[^,]+/, `$1${gone}`)
+        .replace(/(rooms: \{ url: )[^,]+/, `$1${gone}`),
+    )
+    const { text } = await all(project)
+    t.match(text, `  ✖ legacy can't be reached  ${gone}: ECONNREFUSED\n`)
+    t.match(text, `  ✖ rooms isn't ready  GET ${gone}/ready: ECONNREFUSED\n`)
+    t.match(text, 'next: banyan back visits\n', 'it owns, and answers nobody')
+    await back()
   })
 
   await t.test('without a router the way back is not free, and is not called lossless', async t => {
