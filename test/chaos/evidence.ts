@@ -3,6 +3,7 @@
  * instant in a table of ours, by a trigger that replicas don't fire; each must lie where its side was the owner.
  */
 import { readRogue } from '../../control/store/findings.ts'
+import { readStreams } from '../../control/store/streams.ts'
 import { checkLedger } from '../../examples/clinic/ledger.ts'
 import { compareSides } from '../../examples/clinic/ledger/compare.ts'
 import type { Side } from '../../examples/clinic/ledger/side.ts'
@@ -76,16 +77,27 @@ export async function judge(demo: Demo): Promise<Judged> {
   for (const [kind, count] of Object.entries(ledger.findings.counts)) {
     if (count > 0) violations.push(`L3 ledger: ${count} ${kind}`)
   }
-  const sides = await compareSides({
-    legacy,
-    services: { scheduling: databases.owner.scheduling, people: databases.owner.people },
-    slices: ['appointments', 'patients', 'copies'],
-    waitUntilQuiet: () => Promise.resolve(),
-  })
-  for (const { table, missing, extra, different, examples } of sides.tables) {
-    const unequal = missing + extra + different
-    if (unequal > 0)
-      violations.push(`L3 sides: ${unequal} rows of ${table}: ${examples.join(', ')}`)
+  const compare = () =>
+    compareSides({
+      legacy,
+      services: { scheduling: databases.owner.scheduling, people: databases.owner.people },
+      slices: ['appointments', 'patients', 'copies'],
+      waitUntilQuiet: () => Promise.resolve(),
+    })
+  const sides = await compare()
+  if (!sides.equal) {
+    // A row that comes late is a broken word (everything was said to be applied); one that never comes is a lost one.
+    const streams = await readStreams(opened.store)
+    await quiet(demo)
+    const later = (await compare()).equal ? 'only late' : 'still'
+    const told = streams.map(each => `${each.name} ${each.watermark}`).join(', ')
+    for (const { table, missing, extra, different, examples } of sides.tables) {
+      const unequal = missing + extra + different
+      if (unequal === 0) continue
+      violations.push(
+        `L3 sides: ${unequal} rows of ${table}: ${examples.join(', ')} (${later}; ${told})`,
+      )
+    }
   }
   const rogue = await readRogue(opened.store)
   if (rogue.length > 0) violations.push(`L2 ${rogue.length} writes where nobody owned`)
