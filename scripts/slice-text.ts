@@ -108,7 +108,7 @@ export function verificationText(look: SliceLook, nowMs: number, { colors, bad }
   if (verification === null) {
     return outdated === null
       ? 'the two sides were never compared'
-      : `what was compared doesn't count any more: ${outdated}`
+      : `the last comparison doesn't count: ${outdated}`
   }
   const { rows, differences, endedAtMs } = verification
   const age = endedAtMs === null ? '' : `, ${ageText(nowMs - endedAtMs)}`

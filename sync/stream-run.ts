@@ -118,7 +118,7 @@ export async function runStream(
   if (task.slice)
     await store.outdate(
       task.slice.name,
-      'the worker began anew since: a new stage, a changed file, or a restart',
+      'the worker began anew since (stage, file or restart)',
     )
   const slot = slotOf(task.stream)
   await slotFree(from, slot, signal)
