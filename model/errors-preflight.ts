@@ -91,6 +91,13 @@ export const PREFLIGHT_ERRORS = defineErrors({
     status: 409,
     exit: 3,
   },
+  COLUMN_LEFT: {
+    message:
+      '%s.%s has no counterpart in %s: what is in it stays behind, and the service never has it',
+    hint: `add the column to the service; or, if it may stay behind, write in the slice file under tables: \`%4\`, ${again}`,
+    status: 409,
+    exit: 3,
+  },
   SEQUENCE_SHARED: {
     message:
       '%s: the sequence %s feeds %s, and also %s, which is not in the slice: the two sides would draw the same numbers',
