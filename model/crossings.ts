@@ -75,6 +75,19 @@ export function onDeleteOf(
   return crossing.fact.onDelete === 'set null' ? 'null' : 'keep'
 }
 
+/** Keys that `check` keeps in legacy, and that refuse there no more what the service deletes. */
+export function unenforcedKeys(
+  slice: Pick<Slice, 'tables' | 'foreignKeys'>,
+  foreignKeys: readonly ForeignKeyFact[],
+): Crossing[] {
+  return crossingKeys(slice, foreignKeys).filter(
+    each =>
+      each.outside === 'child' &&
+      slice.foreignKeys[each.key]?.answer === 'check' &&
+      onDeleteOf(slice, each) === 'keep',
+  )
+}
+
 interface Question {
   readonly slice: Slice
   /** The slice's file, as loadProject has returned it. */

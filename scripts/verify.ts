@@ -7,6 +7,7 @@ import {
   type VerifiedTable,
 } from '../control/store/verifications.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
+import type { Orphans } from '../control/orphans.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
@@ -16,6 +17,7 @@ import { unqualified } from '../model/wiring.ts'
 import { countOf, countText, timeText } from './amounts.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
+import { brokenKeys, orphanedKeys, orphanLines } from './orphans-text.ts'
 import { paintOf, problemLines } from './paint.ts'
 import { streamWatch } from './stream-watch.ts'
 import { flow, layOut, printable, widthOf } from './table.ts'
@@ -33,7 +35,9 @@ export async function runVerify(context: Context, name: string): Promise<ExitCod
     const id = await requestVerification(opened.store, name, context.actor)
     const found = await awaitVerification(opened, context, slice, fact.stage, id)
     if (found.endedAtMs === null) return stoppedWaiting(context, name, id)
-    return say(context, slice, fact.stage, found)
+    const dropped = STAGES[fact.stage].owner === 'service'
+    const orphans = found.tables ? await brokenKeys(opened, slice, { dropped }) : []
+    return say(context, slice, fact.stage, found, orphans)
   })
 }
 
@@ -95,7 +99,13 @@ function progressOf(row: StreamRow | undefined, ms: number): string {
   return row?.state === 'copying' ? 'waiting for the first copy …' : 'waiting for a worker …'
 }
 
-function say(context: Context, slice: Slice, stage: Stage, found: VerificationRow): ExitCode {
+function say(
+  context: Context,
+  slice: Slice,
+  stage: Stage,
+  found: VerificationRow,
+  orphans: readonly Orphans[],
+): ExitCode {
   const { name } = slice
   const differences = found.differences ?? 0
   const exit = found.error ? 4 : differences > 0 ? 3 : 0
@@ -109,10 +119,14 @@ function say(context: Context, slice: Slice, stage: Stage, found: VerificationRo
     const error = problem && { code: problem.code, message: problem.message, hint: problem.hint }
     const [owner, other] = sidesOf(slice.service, stage)
     const result = { slice: name, owner, other, rows, differences: found.differences, tables, ms }
-    context.write(jsonText({ ...result, endedAtMs, ...(error && { error }) }))
+    const keys = orphanedKeys(orphans)
+    context.write(jsonText({ ...result, endedAtMs, orphans: keys, ...(error && { error }) }))
     return exit
   }
   if (found.tables) context.write(tablesText(context, slice, stage, found, found.tables))
+  for (const line of orphanLines(context, orphans, { slice: name, hint: false })) {
+    context.write(`${line}\n`)
+  }
   // What to do about it is the next command.
   if (problem) {
     const lines = problemLines(paintOf(context), problem, { hint: false })
