@@ -1,4 +1,5 @@
 /** `banyan verify`: asks the worker to compare a slice's two sides row by row, waits, and says what it found. */
+import type pg from 'pg'
 import pc from 'picocolors'
 import {
   readVerification,
@@ -13,16 +14,19 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
-import { unqualified } from '../model/wiring.ts'
+import { unqualified, type Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
+import { waitedFor } from '../sync/verify/writers.ts'
 import { countOf, countText, timeText } from './amounts.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
 import { brokenKeys, orphanedKeys, orphanLines } from './orphans-text.ts'
 import { paintOf, problemLines } from './paint.ts'
 import { streamWatch } from './stream-watch.ts'
-import { flow, layOut, printable, widthOf } from './table.ts'
+import { cut, flow, layOut, printable, widthOf } from './table.ts'
 
 const LOOK_MS = 250
+const WAITS_MS = 1_000
 
 /** Throws VERIFY_NO_STREAM, STREAMS_SILENT, what the stream failed of, SLICE_UNKNOWN, and what `withGoodFiles` throws. */
 export async function runVerify(context: Context, name: string): Promise<ExitCode> {
@@ -58,7 +62,7 @@ function stoppedWaiting(context: Context, name: string, id: number): ExitCode {
 
 /** Until it has ended, or the person has had enough. */
 async function awaitVerification(
-  { store, ear }: Opened,
+  { store, ear, wiring }: Opened,
   context: Context,
   slice: Slice,
   stage: Stage,
@@ -67,6 +71,7 @@ async function awaitVerification(
   const live = process.stdout.isTTY && !context.json
   const stream = streamOf(slice, stage)
   const began = performance.now()
+  await using waits = new Waits(sourceUrl(wiring, slice, stage))
   const watch = streamWatch(slice.name)
   try {
     for (;;) {
@@ -75,11 +80,42 @@ async function awaitVerification(
       if (found.endedAtMs !== null || context.signal.aborted) return found
       const row = (await readStreams(store)).find(each => each.name === stream)
       watch(row ? [row] : [])
-      if (live) context.write(`\r\u001b[K  ${progressOf(row, performance.now() - began)}`)
+      if (live) {
+        const ms = performance.now() - began
+        const text = (await waits.text(ms)) ?? progressOf(row, ms)
+        context.write(`\r\u001b[K  ${cut(text, widthOf(context) - 3)}`)
+      }
       await heard
     }
   } finally {
     if (live) context.write('\r\u001b[K')
+  }
+}
+
+function sourceUrl(wiring: Wiring, { service }: Slice, stage: Stage): string {
+  const [owner] = sidesOf(service, stage)
+  return (owner === 'legacy' ? wiring.legacy : must(wiring.services[owner], owner)).capture
+}
+
+/** Whom the worker waits for before it compares: asked once that takes longer than usual. */
+class Waits implements AsyncDisposable {
+  readonly #url: string
+  #client: Promise<pg.Client> | undefined
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  async text(ms: number): Promise<string | undefined> {
+    if (ms < WAITS_MS) return undefined
+    const asked = { url: this.#url, applicationName: 'banyan verify', answerMs: WAITS_MS }
+    this.#client ??= connect(asked)
+    const who = await this.#client.then(waitedFor).catch(() => undefined)
+    return who === undefined ? undefined : `waits for an open transaction: ${who}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client?.then(client => client.end()).catch(() => undefined)
   }
 }
 
