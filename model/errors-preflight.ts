@@ -6,7 +6,7 @@ const again = 'then run `banyan doctor <slice>`'
 export const PREFLIGHT_ERRORS = defineErrors({
   TABLE_MISSING: {
     message: '%s has no table %s that this role can see',
-    hint: `make it there with the service's own migrations, or correct its name in the slice file, ${again}`,
+    hint: `%3, ${again}`,
     status: 409,
     exit: 3,
   },

@@ -99,6 +99,23 @@ await t.test('everything that is wrong is said at once, with its remedy', async 
   t.match(blockers[6]?.hint, /ALTER TABLE public.thing ALTER COLUMN at TYPE timestamp without/)
 })
 
+await t.test('a table that is not there: what to do, by whose database it is', async t => {
+  const facts = await factsOf(t, {
+    source: 'CREATE TABLE thigns (id int PRIMARY KEY)',
+    target: 'CREATE TABLE other (id int PRIMARY KEY)',
+  })
+  t.match(preflight(facts), [
+    {
+      code: 'TABLE_MISSING',
+      hint: /^correct its name in the files \(did you mean "thigns"\?\), then/,
+    },
+    {
+      code: 'TABLE_MISSING',
+      hint: /^make it there with the service's own migrations, or correct its name in the files, then/,
+    },
+  ])
+})
+
 const plain = 'CREATE TABLE thing (id int PRIMARY KEY, v text)'
 const KEYED = 'CREATE TABLE things (id int PRIMARY KEY, v text)'
 
