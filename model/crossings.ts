@@ -131,7 +131,7 @@ function askKey(question: Question, crossing: Crossing): Diagnostic[] {
     return [diagnostic({ source, span, rule: CONFIG_ERRORS.FK_ANSWER, details })]
   }
   if (given.answer !== 'copy' || copies.includes(fact.parentTable)) return []
-  const details = [key, slice.service, fact.parentTable]
+  const details = [key, slice.service, fact.parentTable, slice.name]
   return [diagnostic({ source, span, rule: CONFIG_ERRORS.FK_COPY, details })]
 }
 

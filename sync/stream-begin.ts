@@ -23,6 +23,7 @@ import { acceptFingerprint, readGate } from '../postgres/gate.ts'
 import { createSlot, dropSlot } from '../postgres/slot.ts'
 import { switchCensus } from './census-switch.ts'
 import { copyIsComplete, firstContact } from './contact.ts'
+import { installCopies } from './copies.ts'
 import { missingTable } from './missing-table.ts'
 import type { StreamTask } from './plan.ts'
 import { endPredecessor } from './predecessor.ts'
@@ -67,6 +68,7 @@ export async function beginStream(
   const url = sides.source.capture
   await mustBeLegacys(stream, sessions)
   let start: Lsn
+  if (stream.what === COPIES) await installCopies(wiring, task.service)
   if (stream.from === 'legacy') {
     await store.state(name, slice, 'copying')
     const result = await copySlice({
