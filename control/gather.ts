@@ -166,7 +166,7 @@ export async function unansweredIn(
   })
 }
 
-/** Where a row that the service makes couldn't come back: legacy wants a column that nothing fills. */
+/** Columns of legacy that a row of the service couldn't fill, or that the service would do without unasked. */
 async function oneWay({ wiring, databases }: GatherContext, slice: Slice): Promise<Diagnostic[]> {
   const { legacy, service } = await databases.both(slice)
   const source = must(wiring.sources.slices.get(slice.name), 'the text of a slice file')

@@ -5,7 +5,7 @@ import { must } from '../model/errors.ts'
 import { COPIES, publicationOf } from '../model/stream.ts'
 import { type DatabaseUrls, qualified, roleOf, type Wiring } from '../model/wiring.ts'
 import { setupSession } from './databases.ts'
-import { installGate, publish, publishCensus } from '../postgres/gate-install.ts'
+import { gateCopies, installGate, publish, publishCensus } from '../postgres/gate-install.ts'
 import { quote, quoteRelation } from '../postgres/sql.ts'
 import { legacyMigrations } from '../migrations/legacy/ownership.ts'
 import { migrateUp } from '../migrations/runner.ts'
@@ -13,8 +13,6 @@ import { serviceMigrations } from '../migrations/service/ownership.ts'
 import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 
-/** The gate of read copies: number 0 in every service database, closed for everybody but the apply role, always. */
-const COPIES_NUMBER = 0
 /** A gate takes a table's lock for a moment; who waits behind it waits no longer than this. */
 const LOCK_TIMEOUT_MS = 2_000
 
@@ -73,15 +71,7 @@ async function installService(
   })
   const copies = wiring.project.banyan.services[slice.service]!.copies.map(qualified)
   if (copies.length === 0) return
-  await installGate(session.client, {
-    slice: COPIES,
-    number: COPIES_NUMBER,
-    side: 'service',
-    relations: copies,
-    applyRole,
-    goTo: 'its owner: this is a read copy',
-    publication: undefined,
-  })
+  await gateCopies(session.client, copies, applyRole)
 }
 
 /**

@@ -75,6 +75,19 @@ export function onDeleteOf(
   return crossing.fact.onDelete === 'set null' ? 'null' : 'keep'
 }
 
+/** Keys that `check` keeps in legacy, and that refuse there no more what the service deletes. */
+export function unenforcedKeys(
+  slice: Pick<Slice, 'tables' | 'foreignKeys'>,
+  foreignKeys: readonly ForeignKeyFact[],
+): Crossing[] {
+  return crossingKeys(slice, foreignKeys).filter(
+    each =>
+      each.outside === 'child' &&
+      slice.foreignKeys[each.key]?.answer === 'check' &&
+      onDeleteOf(slice, each) === 'keep',
+  )
+}
+
 interface Question {
   readonly slice: Slice
   /** The slice's file, as loadProject has returned it. */
@@ -118,7 +131,7 @@ function askKey(question: Question, crossing: Crossing): Diagnostic[] {
     return [diagnostic({ source, span, rule: CONFIG_ERRORS.FK_ANSWER, details })]
   }
   if (given.answer !== 'copy' || copies.includes(fact.parentTable)) return []
-  const details = [key, slice.service, fact.parentTable]
+  const details = [key, slice.service, fact.parentTable, slice.name]
   return [diagnostic({ source, span, rule: CONFIG_ERRORS.FK_COPY, details })]
 }
 

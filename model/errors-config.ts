@@ -231,7 +231,7 @@ export const CONFIG_ERRORS = defineErrors({
   },
   FK_COPY: {
     message: 'foreign key %s is answered `copy`, but service %s has no read copy of "%s"',
-    hint: 'add %3 to services.%2.copies in banyan.yaml, then run `banyan lint`',
+    hint: 'make %3 in the service with its own migrations, and add %3 to services.%2.copies in banyan.yaml (where that names other tables already, and a slice of %2 is past legacy: take its slices back to legacy first), then run `banyan doctor %4`',
     status: 409,
     exit: 3,
   },

@@ -300,6 +300,12 @@ export const CONTROL_ERRORS = defineErrors({
     status: 409,
     exit: 3,
   },
+  ORPHANS: {
+    message: 'legacy: %s: %s',
+    hint: '%3',
+    status: 409,
+    exit: 5,
+  },
   GATES_DISAGREE: {
     message: '"%s" is at %s, so only %s should take its writes; now %s',
     hint: '%5',

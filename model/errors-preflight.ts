@@ -6,7 +6,7 @@ const again = 'then run `banyan doctor <slice>`'
 export const PREFLIGHT_ERRORS = defineErrors({
   TABLE_MISSING: {
     message: '%s has no table %s that this role can see',
-    hint: `make it there with the service's own migrations, or correct its name in the slice file, ${again}`,
+    hint: `%3, ${again}`,
     status: 409,
     exit: 3,
   },
@@ -88,6 +88,13 @@ export const PREFLIGHT_ERRORS = defineErrors({
     message:
       '%s.%s has no counterpart in %s, is NOT NULL and has no default: a row made by the service could not come back',
     hint: `give it a default in legacy, or add the column to the service, ${again}`,
+    status: 409,
+    exit: 3,
+  },
+  COLUMN_LEFT: {
+    message:
+      '%s.%s has no counterpart in %s: what is in it stays behind, and the service never has it',
+    hint: `add the column to the service; or, if it may stay behind, write in the slice file under tables: \`%4\`, ${again}`,
     status: 409,
     exit: 3,
   },

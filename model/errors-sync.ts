@@ -16,7 +16,14 @@ export const SYNC_ERRORS = defineErrors({
   },
   PUBLICATION_MISSING: {
     message: 'the source has no publication "%s"',
-    hint: 'changes made while it was away are not in the stream; run `banyan doctor <slice>` to see which tables need a new copy',
+    hint: 'changes made while it was away are not in the stream: go back and forward again, which makes it anew and copies all: banyan back <slice> legacy',
+    status: 409,
+    exit: 5,
+  },
+  COPY_ADDED: {
+    message:
+      '%s came into services.%s.copies after its other copies were made: its rows are not there',
+    hint: 'take it out of the file again, or take every slice of %2 back to legacy and forward again, which copies it: banyan back <slice> legacy',
     status: 409,
     exit: 5,
   },

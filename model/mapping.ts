@@ -20,28 +20,38 @@ export interface TableRenames {
   readonly table: string
   readonly to: string
   readonly renames: ReadonlyMap<string, string>
+  /** Columns of legacy that stay behind; by `table` or by `to`, whichever legacy's is. */
+  readonly left: Readonly<Record<'table' | 'to', ReadonlySet<string>>>
 }
+
+export const NOTHING_LEFT: TableRenames['left'] = { table: new Set(), to: new Set() }
 
 /** The slice's tables on the way from legacy. `name`: as the file has it. */
 export function renamesOf(
   slice: Pick<Slice, 'tables'>,
 ): (TableRenames & { readonly name: string })[] {
-  return Object.entries(slice.tables).map(([name, { to, columns }]) => ({
+  return Object.entries(slice.tables).map(([name, { to, columns, left }]) => ({
     name,
     table: qualified(name),
     to: qualified(to),
     renames: new Map(Object.entries(columns)),
+    left: { ...NOTHING_LEFT, table: new Set(left) },
   }))
 }
 
 /** The other way round. */
-export function backwards({ table, to, renames }: TableRenames): TableRenames {
-  return { table: to, to: table, renames: new Map([...renames].map(([a, b]) => [b, a])) }
+export function backwards({ table, to, renames, left }: TableRenames): TableRenames {
+  return {
+    table: to,
+    to: table,
+    renames: new Map([...renames].map(([a, b]) => [b, a])),
+    left: { table: left.to, to: left.table },
+  }
 }
 
 /** A read copy: every name is the same. `table`: as the file has it. */
 export function copyOf(table: string): TableRenames {
-  return { table: qualified(table), to: qualified(table), renames: new Map() }
+  return { table: qualified(table), to: qualified(table), renames: new Map(), left: NOTHING_LEFT }
 }
 
 /** As much of a column as decides whether it travels. */
@@ -52,8 +62,9 @@ export interface MappedColumn {
 }
 
 /**
- * The whole mapping: every column of the source that isn't generated and has its counterpart in the target. What has
- * none stays behind: whether that is all right is preflight's to say. Throws MAPPING_CLASH.
+ * The whole mapping: every column of the source that isn't generated, isn't left behind by the slice file, and has its
+ * counterpart in the target. What has none stays behind too: whether that is all right is preflight's to say. Throws
+ * MAPPING_CLASH.
  */
 export function completeMapping(
   wanted: TableRenames,
@@ -65,6 +76,7 @@ export function completeMapping(
   const columns = new Map<string, string>()
   for (const { name, generated } of source) {
     const to = wanted.renames.get(name) ?? name
+    if (wanted.left.table.has(name) || wanted.left.to.has(to)) continue
     const counterpart = there.get(to)
     if (isComputed(generated) || !counterpart || isComputed(counterpart.generated)) continue
     const first = taken.get(to)

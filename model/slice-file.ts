@@ -28,13 +28,16 @@ const Mapping = z
   .strictObject({
     to: TableName.optional().describe("The table's name in the service; absent: the same."),
     columns: z
-      .record(ColumnName, ColumnName)
+      .record(ColumnName, z.union([ColumnName, z.literal(false)]))
       .default({})
-      .describe('Columns with another name in the service: legacy name → service name.'),
+      .describe(
+        'Columns of legacy → their other name in the service, or `false`: it stays behind, carried in neither direction.',
+      ),
   })
   .superRefine((mapping, ctx) => {
     const seen = new Map<string, string>()
     for (const [column, target] of Object.entries(mapping.columns)) {
+      if (target === false) continue
       const first = seen.get(target)
       if (first === undefined) seen.set(target, column)
       else refuse(ctx, CONFIG_ERRORS.COLUMN_TAKEN, [first, column, target], ['columns', column])
@@ -49,7 +52,7 @@ const Tables = z
       Object.entries(tables).map(([name, mapping]) => {
         const given: z.output<typeof Mapping> =
           mapping === null || mapping === true ? { columns: {} } : mapping
-        return [name, { to: given.to ?? name, columns: given.columns }]
+        return [name, { to: given.to ?? name, ...answered(given.columns) }]
       }),
     ),
   )
@@ -57,6 +60,17 @@ const Tables = z
     'Tables that the slice owns: legacy name → `true` (same name in the service) or what differs. ' +
       'A slice without tables moves routes only.',
   )
+
+/** `columns`: those that are called differently there; `left`: those that stay in legacy. */
+function answered(columns: Readonly<Record<string, string | false>>) {
+  const renamed: Record<string, string> = {}
+  const left: string[] = []
+  for (const [name, target] of Object.entries(columns)) {
+    if (target === false) left.push(name)
+    else renamed[name] = target
+  }
+  return { columns: renamed, left }
+}
 
 /** How a foreign key that crosses the slice's edge is kept while its two tables have different owners. */
 export const FK_ANSWERS = ['copy', 'loose', 'check', 'refuse'] as const

@@ -131,6 +131,16 @@ export async function readCatalog(
   return new Map(read.map(facts => [facts.name, facts]))
 }
 
+/** The tables of the database, `schema.table`: for whoever has mistyped one. */
+export async function readTableNames(client: pg.ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class c
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'banyan') ORDER BY 1`,
+  )
+  return rows.map(row => row.name)
+}
+
 /**
  * The source columns that find a row: the primary key, or the index that is the replica identity. Null where there is
  * neither (a deferrable key is none), or where the stream wouldn't send them (REPLICA IDENTITY NOTHING).

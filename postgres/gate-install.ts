@@ -1,9 +1,12 @@
 /** Puts up the gate of a slice in one database: sequence, trigger on each table, publication. */
 import type pg from 'pg'
 import type { Side } from '../model/stage.ts'
-import { CENSUS_PUBLICATION } from '../model/stream.ts'
+import { CENSUS_PUBLICATION, COPIES } from '../model/stream.ts'
 import { updatable } from './catalog-queries.ts'
 import { literal, LOCK_CLASS, quote, quoteRelation } from './sql.ts'
+
+/** Of the gate of read copies, in every service's database. */
+const COPIES_NUMBER = 0
 
 export interface GateSpec {
   readonly slice: string
@@ -55,6 +58,23 @@ export async function installGate(setup: pg.ClientBase, wanted: GateSpec): Promi
       END IF; END $$`)
   }
   if (spec.publication !== undefined) await publish(setup, spec.publication, spec.relations)
+}
+
+/** The gate of read copies: closed for everybody but the apply role, always. */
+export async function gateCopies(
+  setup: pg.ClientBase,
+  relations: readonly string[],
+  applyRole: string,
+): Promise<void> {
+  await installGate(setup, {
+    slice: COPIES,
+    number: COPIES_NUMBER,
+    side: 'service',
+    relations,
+    applyRole,
+    goTo: 'its owner: this is a read copy',
+    publication: undefined,
+  })
 }
 
 /** Makes a publication of these tables and of the protocol's own, or adds what is missing. Never takes a table out of one. */

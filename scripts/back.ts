@@ -9,7 +9,7 @@ import { BanyanError, must } from '../model/errors.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
-import { type Stage, STAGE_NAMES } from '../model/stage.ts'
+import { movesOwner, type Stage, STAGE_NAMES } from '../model/stage.ts'
 import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
@@ -17,6 +17,7 @@ import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
 import { stageOf } from './flip.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
 import { liveLine } from './live.ts'
+import { brokenKeys, orphanedKeys, orphanLines } from './orphans-text.ts'
 import { awaitFlip, stageInFile, stoppedWaiting, type Waiting, withController } from './move.ts'
 
 /** A brake that nobody has acted on for so long is said to stand, and not to be obeyed yet. */
@@ -46,18 +47,25 @@ export async function runBack(
     const left = gone.error?.code === CONTROL_ERRORS.FLIP_LEFT.code
     const { flips, error } = left ? await lookAgain(opened, gone, { name, to, seen }) : gone
     const diff = await diffOf(context, slice, to)
+    const done = flips.filter(each => each.outcome === 'done')
+    const home = done.some(each => movesOwner(each.from, each.to))
+    const orphans = home ? await brokenKeys(opened, slice) : []
     if (context.json) {
+      const keys = home ? { orphans: orphanedKeys(orphans) } : {}
       const said = { slice: name, from: fact.stage, to, done: error === null, error, flips }
       const lossy = error?.blockers?.some(each => each.code === 'WOULD_LOSE') ?? false
       const loses = lossy ? (await readWayBack(opened, slice)).loses : undefined
-      context.write(jsonText({ ...said, ...(loses && { loses }), diff }))
+      context.write(jsonText({ ...said, ...keys, ...(loses && { loses }), diff }))
       return error?.exit ?? 0
     }
     let here: Pick<SliceFact, 'stage' | 'percent'> = fact
-    for (const flip of flips.filter(each => each.outcome === 'done')) {
+    for (const flip of done) {
       context.write(`${flipLine(context, name, here, flip)}\n`)
       if (flip.steps.length > 0) context.write(`${stepsLine(context, flip)}\n`)
       here = { stage: flip.to, percent: flip.percent }
+    }
+    for (const line of orphanLines(context, orphans, { slice: name, hint: true })) {
+      context.write(`${line}\n`)
     }
     if (error) return notThere(context, error)
     context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)

@@ -5,6 +5,7 @@ import { Databases } from '../control/databases.ts'
 import { decideFlip } from '../control/flip.ts'
 import { gatherFacts } from '../control/gather.ts'
 import type { SliceFacts } from '../control/facts.ts'
+import { readNotValid } from '../control/orphans.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams } from '../control/store/streams.ts'
@@ -63,6 +64,21 @@ export async function checkFlip(
       return { to, state: 'unknown', blockers: [], missing, wayBack: null }
     }
   }
+}
+
+/** Foreign keys of legacy that are back and NOT VALID, each with the command that says more. Never throws. */
+export async function unheldKeys(
+  { databases }: Pick<Asked, 'databases'>,
+  slice: Slice | undefined,
+  limitMs: number,
+): Promise<string[]> {
+  if (!slice || Object.keys(slice.tables).length === 0) return []
+  const ask = async () => readNotValid(await databases.legacy(slice.name), slice)
+  const found = await within(limitMs, ask()).catch(() => [])
+  return found.map(
+    ({ key, fact }) =>
+      `${key}: the foreign key ${fact.name} of legacy is NOT VALID: rows there may have no parent`,
+  )
 }
 
 function checked(to: Stage, facts: SliceFacts, missing: Blocker | null): Checked {

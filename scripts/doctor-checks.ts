@@ -44,6 +44,7 @@ export const PAIRS: readonly Question[] = [
   ['names', ['TARGET_SHARED', 'COLUMN_MISSING', 'COLUMN_TAKEN']],
   ['types', ['COLUMN_TYPE', 'COLUMN_UNSUPPORTED', 'ENUM_LABELS']],
   ['columns that must be filled', ['COLUMN_GENERATED', 'COLUMN_REQUIRED', 'MAPPING_ONE_WAY']],
+  ['columns that stay behind', ['COLUMN_LEFT']],
   ['keys', ['KEY_MISMATCH', 'KEY_UNMAPPED']],
 ]
 

@@ -1,5 +1,8 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
+import type pg from 'pg'
+import { readForeignKeys } from '../control/crossing-facts.ts'
 import { ready, unansweredIn } from '../control/gather.ts'
+import { isBroken, orphansError, readOrphans } from '../control/orphans.ts'
 import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import { type AbandonedFact, readAbandoned } from '../control/store/abandoned.ts'
@@ -8,6 +11,7 @@ import { readFlips } from '../control/store/flips.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
+import { unenforcedKeys } from '../model/crossings.ts'
 import { place } from '../model/diagnostic.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
@@ -26,6 +30,7 @@ import { type Check, check, checksOf, PAIRS, problem, unknown } from './doctor-c
 import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
 import { monolithGone } from './upstreams.ts'
+import { unenforcedText } from './orphans-text.ts'
 import { openControlUrl, type openProject, openUrls } from './wiring.ts'
 
 export type Loaded = Awaited<ReturnType<typeof openProject>>
@@ -38,6 +43,8 @@ export interface Examined {
   readonly percent: number
   readonly checks: readonly Check[]
   readonly gates: Readonly<Record<Side, GateSeen | undefined>>
+  /** What a person should know, and nothing has to be done about. */
+  readonly notes: readonly string[]
   readonly rogue: readonly ListedRogue[]
   readonly abandoned: AbandonedFact | undefined
   readonly store: Store | undefined
@@ -87,6 +94,7 @@ export async function examine(
     ...wordChecks(slice, stage, standing, control?.flipping ?? false),
     ...(control ? await slotChecks(control, loaded.project, slice, seen) : []),
     ...(ownsTables ? await crossingChecks(loaded, slice, seen.legacy, control) : []),
+    ...(ownsTables ? [await keysCheck(slice, seen.legacy)] : []),
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
     check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
     ...(await monolithChecks(loaded)),
@@ -98,6 +106,7 @@ export async function examine(
     percent: control?.fact.percent ?? 0,
     checks: checks.map(each => named(each, slice.name)),
     gates: standing,
+    notes: ownsTables ? await notesOf(slice, stage, seen.legacy) : [],
     rogue: control?.rogue ?? [],
     abandoned: control?.abandoned,
     store: control?.store,
@@ -253,6 +262,33 @@ async function crossingChecks(
     return { code, message: `${message} (${place(at.file, at)})`, hint }
   })
   return [check(slice.name, what, found)]
+}
+
+async function keysCheck(slice: Slice, legacy: SideSeen | undefined): Promise<Check> {
+  const what = 'foreign keys hold'
+  const session = legacy && sessionOf(legacy)
+  if (!session) return { where: slice.name, what, state: 'unknown', problems: [] }
+  const found = await readOrphans(session, slice)
+  const problems = found.filter(isBroken).map(each => problem(orphansError(each, slice.name)))
+  const uncounted = problems.length === 0 && found.some(each => each.rows === null)
+  return { ...check(slice.name, what, problems), ...(uncounted && { state: 'unknown' }) }
+}
+
+/** What is so after the flip of the owner, and stops nobody. */
+async function notesOf(
+  slice: Slice,
+  stage: Stage | undefined,
+  legacy: SideSeen | undefined,
+): Promise<string[]> {
+  const session = legacy && sessionOf(legacy)
+  if (!session || (stage && STAGES[stage].owner === 'service')) return []
+  const keys = unenforcedKeys(slice, await readForeignKeys(session))
+  return keys.map(each => `once moved: ${unenforcedText(each, slice.service)}`)
+}
+
+/** A member of the tables' owner may look at every table. */
+function sessionOf({ sessions }: SideSeen): pg.Client | undefined {
+  return sessions.setup ?? sessions.capture ?? sessions.apply
 }
 
 function rogueProblems(slice: Slice, rogue: readonly ListedRogue[]): Problem[] {

@@ -6,7 +6,6 @@ import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import { PREFLIGHT_ERRORS } from '../model/errors-preflight.ts'
 import type { Side } from '../model/stage.ts'
 import { type DatabaseUrls, roleOf } from '../model/wiring.ts'
-import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { explain, placeOf } from '../postgres/explain.ts'
 import { type Privileges, readPrivileges } from '../postgres/privileges.ts'
@@ -14,7 +13,7 @@ import { captureBlockers, durabilityBlocker, probe, replicaBlocker } from '../po
 import { listSlots, type SlotFacts } from '../postgres/slot.ts'
 import { quote } from '../postgres/sql.ts'
 import { sideBlockers } from '../sync/preflight.ts'
-import type { RoleView } from '../sync/preflight-facts.ts'
+import { readView, type RoleView } from '../sync/preflight-facts.ts'
 import type { Problem } from './context.ts'
 import {
   type Check,
@@ -139,7 +138,7 @@ async function lookInside(
   const { name } = wanted
   const names = [...wanted.tables, ...wanted.copies]
   const view = async (client: pg.Client | undefined): Promise<RoleView | undefined> =>
-    client && { server: await probe(client), catalog: await readCatalog(client, names) }
+    client && readView(client, names)
   const capture = await view(sessions.capture)
   const apply = await view(sessions.apply)
   const slots = await listSlots(any, 'banyan_')

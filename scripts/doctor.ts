@@ -67,7 +67,7 @@ export async function runDoctor(
 }
 
 function documentOf(examined: Examined, accepted: Accepted | undefined): object {
-  const { slice, stage, percent, checks, rogue, gates } = examined
+  const { slice, stage, percent, checks, notes, rogue, gates } = examined
   const gate = (side: Side) => {
     const state = gates[side]?.state
     if (!state) return null
@@ -81,6 +81,7 @@ function documentOf(examined: Examined, accepted: Accepted | undefined): object 
     ...countsOf(checks),
     gates: { legacy: gate('legacy'), service: gate('service') },
     checks,
+    notes,
     rogue,
     ...(accepted && { accepted }),
   }
@@ -99,6 +100,7 @@ function screen(context: Context, examined: Examined, accepted: Accepted | undef
     lines.push(...problemLines(paintOf(context), each))
     if (each.code === 'ROGUE_WRITES') lines.push(...rogueLines(examined, examined.rogue))
   }
+  lines.push(...printable(examined.notes).map(each => `${colors.yellow('!')} ${each}`))
   const next = `next: ${commandLine(context, nextOf(examined, accepted))}`
   return `${[...fit(context, lines), next].join('\n')}\n`
 }

@@ -14,6 +14,7 @@ import { awaitInStep } from './in-step.ts'
 import { wayBackWords } from './loss-text.ts'
 import { type LiveLine, liveLine } from './live.ts'
 import { awaitFlip, endOf, readElsewhere, stageInFile, withController } from './move.ts'
+import { brokenKeys, orphanedKeys, orphanLines } from './orphans-text.ts'
 
 export async function runFlip(
   context: Context,
@@ -109,9 +110,13 @@ async function done(
       return 4
     }
   }
+  const home = movesOwner(flip.from, flip.to) && STAGES[flip.to].owner === 'legacy'
+  const orphans = home ? await brokenKeys(opened, slice) : []
+  const lines = orphanLines(context, orphans, { slice: slice.name, hint: true })
   const owns = Object.keys(slice.tables).length > 0 && STAGES[flip.to].owner === 'service'
   const way = owns ? wayBackWords(await readWayBack(opened, slice)) : STAGES[flip.to].wayBack
-  say(context, flip, `${nextOf(context, slice.name, flip.to, way)}\n`)
+  const text = [...lines, nextOf(context, slice.name, flip.to, way)].join('\n')
+  say(context, { ...flip, ...(home && { orphans: orphanedKeys(orphans) }) }, `${text}\n`)
   return 0
 }
 

@@ -187,7 +187,7 @@ export function afterOf(planned: Planned): After[] {
   if (!forward) {
     const back = keys.map(each => ({
       warns: false,
-      what: `${each.key}: its foreign key ${each.name} is put back, and what is there is checked`,
+      what: `${each.key}: its foreign key ${each.name} is put back, and stays NOT VALID if a row there has no parent`,
     }))
     return [...lossOf(slice, measured), refused, ...back]
   }
@@ -207,6 +207,7 @@ export function afterOf(planned: Planned): After[] {
         ? `${each.key}: the foreign key ${each.name} was dropped by an earlier try`
         : `${each.key}: the foreign key ${each.name} is dropped before the hold; its text is kept for the way back`,
     })),
+    ...(measured.unenforced ?? []).map(what => ({ warns: true, what })),
   ]
 }
 

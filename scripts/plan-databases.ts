@@ -3,7 +3,7 @@ import type pg from 'pg'
 import { type KeyInDatabase, readForeignKeys, readLoosened } from '../control/crossing-facts.ts'
 import { nextEpoch, settlementOf } from '../control/cutover-runner.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
-import { crossingKeys, type ForeignKeyFact } from '../model/crossings.ts'
+import { crossingKeys, type ForeignKeyFact, unenforcedKeys } from '../model/crossings.ts'
 import type { Slice } from '../model/project.ts'
 import { foreignKeyName } from '../model/slice-file.ts'
 import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
@@ -12,6 +12,7 @@ import { readGate, writersOf } from '../postgres/gate.ts'
 import { timeText } from './amounts.ts'
 import { type Asked, problemOf } from './checks-now.ts'
 import type { Problem } from './context.ts'
+import { unenforcedText } from './orphans-text.ts'
 
 export interface InDatabases {
   /** Null: not asked, or the database is away. */
@@ -28,6 +29,8 @@ export interface InDatabases {
         readonly dropped: boolean
       }[]
     | null
+  /** Keys of legacy that stay there and refuse no delete of the service, in words; null on the way home too. */
+  readonly unenforced: readonly string[] | null
   /** By the planner's estimate; `rows` null where it has none. */
   readonly sizes: readonly { table: string; rows: number | null; bytes: number }[] | null
   /** Databases that don't answer, each with its coded error. */
@@ -39,6 +42,7 @@ export const NOTHING: InDatabases = {
   openWriters: null,
   sequences: null,
   keys: null,
+  unenforced: null,
   sizes: null,
   away: [],
 }
@@ -87,6 +91,7 @@ export async function readDatabases(
     keys: await known(
       legacy && (forward ? keysDropped(legacy, slice) : keysRestored(asked, legacy, slice)),
     ),
+    unenforced: await known(legacy && forward ? unenforcedIn(legacy, slice) : undefined),
     sizes: null,
     away,
   }
@@ -150,6 +155,11 @@ async function keysDropped(legacy: pg.Client, slice: Slice): Promise<InDatabases
       ...{ key, name: fact.name, table: fact.table },
       dropped: !there.some(each => same(each, fact)),
     }))
+}
+
+async function unenforcedIn(legacy: pg.Client, slice: Slice): Promise<string[]> {
+  const found = unenforcedKeys(slice, await readForeignKeys(legacy))
+  return found.map(each => unenforcedText(each, slice.service))
 }
 
 function same(a: ForeignKeyFact, b: ForeignKeyFact): boolean {

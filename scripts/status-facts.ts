@@ -5,7 +5,7 @@ import type { BanyanFile } from '../model/banyan-file.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import type { DatabaseUrls, Wiring } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
-import { type Asked, checkFlip, type Checked, problemOf } from './checks-now.ts'
+import { type Asked, checkFlip, type Checked, problemOf, unheldKeys } from './checks-now.ts'
 import type { Context } from './context.ts'
 import { type Look, readLook, type SliceLook } from './look.ts'
 import { readUpstreams, type UpstreamLook } from './upstreams.ts'
@@ -38,6 +38,8 @@ export interface Status extends Omit<Look, 'slices'> {
   }
   readonly lagMaxMs: number
   readonly slices: readonly SliceSeen[]
+  /** Of the slice that was asked for: foreign keys of legacy that are not valid, in words. */
+  readonly unheld: readonly string[]
   /** Upstreams whose certificates nobody checks. */
   readonly insecure: readonly { readonly name: string; readonly url: string }[]
   /** Without `banyan` in front. */
@@ -110,6 +112,16 @@ export async function readStatus(
     progress: progressOf(slices, databases),
     lagMaxMs: banyan.limits.lagMaxMs,
     slices,
+    unheld:
+      only === undefined
+        ? []
+        : await memory.get('keys', DATABASES_KEEP_MS, () =>
+            unheldKeys(
+              asked,
+              wiring.project.slices.find(each => each.name === only),
+              CHECKS_MS,
+            ),
+          ),
     insecure: insecureOf(banyan),
     next: nextAfterStatus({ ...look, slices, upstreams }, embedded),
   }

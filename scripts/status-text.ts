@@ -23,6 +23,7 @@ export function statusLines(status: Status, paint: Paint): string[] {
     ...changedLines(status, paint),
     ...abandonedLines(status.slices, status, paint),
     ...tableLines(status, paint),
+    ...status.unheld.map(each => `${paint.colors.yellow('!')} ${each}`),
     ...findingLines(status, paint),
   ].flatMap(line => wrap(line, paint.width, '  '))
 }

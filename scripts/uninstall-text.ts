@@ -23,6 +23,8 @@ export interface TakenOut {
     readonly name: string
     readonly definition: string
   }[]
+  /** Foreign keys of legacy that are back and don't hold what is there. */
+  readonly broken: readonly { readonly message: string; readonly hint: string }[]
 }
 
 /** Writes the statements beside banyan.yaml. No file where the roles are not three, or one of them owns the tables. */
@@ -60,7 +62,7 @@ function dropText(context: Context, urls: DatabaseUrls, owner: string | undefine
 
 export function uninstallScreen(
   context: Context,
-  { databases, missing, control }: TakenOut & { readonly control: boolean },
+  { databases, missing, broken, control }: TakenOut & { readonly control: boolean },
 ): string {
   const colors = pc.createColors(context.color)
   const done = colors.green('✔')
@@ -85,6 +87,7 @@ export function uninstallScreen(
       const ddl = `ALTER TABLE ${table} ADD CONSTRAINT ${name} ${definition}`
       return `! legacy still lacks a foreign key that was dropped: ${ddl};`
     }),
+    ...printable(broken).map(({ message, hint }) => `! ${message}: ${hint}`),
   ]
   const lines = [...layOut(rows, widthOf(context)), ...fit(context, more)]
   const next = control ? 'lint' : 'migrate --check'

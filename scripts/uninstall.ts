@@ -1,6 +1,7 @@
 /** `banyan uninstall`: takes out of legacy, the services and, if asked, the control database all that Banyan has put there. */
 import type pg from 'pg'
 import { readLoosened } from '../control/crossing-facts.ts'
+import { orphansError } from '../control/orphans.ts'
 import { nextStep } from '../control/reconcile.ts'
 import { readController } from '../control/lease.ts'
 import { readFlips } from '../control/store/flips.ts'
@@ -23,6 +24,7 @@ import { type Context, type ExitCode, jsonText } from './context.ts'
 import { askControl, type Opened, withControl } from './control-store.ts'
 import { foldersOf } from './folders.ts'
 import { migrationsOf } from './migrate-schema.ts'
+import { brokenKeys } from './orphans-text.ts'
 import { type TakenOut, uninstallScreen, writeDropFile } from './uninstall-text.ts'
 import { openControlUrl, openProject } from './wiring.ts'
 
@@ -73,6 +75,7 @@ async function takeAll(context: Context, opened: Opened): Promise<TakenOut> {
   ]
   await mustBeAtLegacy(opened)
   const loosened = await withClient(wiring.legacy.setup, readLoosened)
+  const broken = await brokenAmong(opened)
   await using _held = await holdStreams(opened, context.signal)
   const taken: Taken[] = []
   for (const [name, urls] of databases) {
@@ -84,7 +87,19 @@ async function takeAll(context: Context, opened: Opened): Promise<TakenOut> {
   const detail = { databases: taken.map(each => each.database) }
   await append(store.pool, { actor: context.actor, slice: null, kind: 'uninstalled', detail })
   const missing = loosened.map(({ table, name, definition }) => ({ table, name, definition }))
-  return { databases: taken, missing }
+  return { databases: taken, missing, broken }
+}
+
+/** Of all slices; a key between two of them is named once. */
+async function brokenAmong(opened: Opened): Promise<TakenOut['broken']> {
+  const found = new Map<string, TakenOut['broken'][number]>()
+  for (const slice of opened.wiring.project.slices) {
+    for (const orphans of await brokenKeys(opened, slice)) {
+      const { message, hint } = orphansError(orphans, slice.name)
+      found.set(orphans.key, { message, hint })
+    }
+  }
+  return [...found.values()]
 }
 
 /** Whoever works with the control database would make it anew, or fall. */

@@ -1,4 +1,5 @@
 /** `banyan verify`: asks the worker to compare a slice's two sides row by row, waits, and says what it found. */
+import type pg from 'pg'
 import pc from 'picocolors'
 import {
   readVerification,
@@ -7,20 +8,25 @@ import {
   type VerifiedTable,
 } from '../control/store/verifications.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
+import type { Orphans } from '../control/orphans.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { type Stage, STAGES } from '../model/stage.ts'
 import { formatStream } from '../model/stream.ts'
-import { unqualified } from '../model/wiring.ts'
+import { unqualified, type Wiring } from '../model/wiring.ts'
+import { connect } from '../postgres/connection.ts'
+import { waitedFor } from '../sync/verify/writers.ts'
 import { countOf, countText, timeText } from './amounts.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
+import { brokenKeys, orphanedKeys, orphanLines } from './orphans-text.ts'
 import { paintOf, problemLines } from './paint.ts'
 import { streamWatch } from './stream-watch.ts'
-import { flow, layOut, printable, widthOf } from './table.ts'
+import { cut, flow, layOut, printable, widthOf } from './table.ts'
 
 const LOOK_MS = 250
+const WAITS_MS = 1_000
 
 /** Throws VERIFY_NO_STREAM, STREAMS_SILENT, what the stream failed of, SLICE_UNKNOWN, and what `withGoodFiles` throws. */
 export async function runVerify(context: Context, name: string): Promise<ExitCode> {
@@ -33,7 +39,9 @@ export async function runVerify(context: Context, name: string): Promise<ExitCod
     const id = await requestVerification(opened.store, name, context.actor)
     const found = await awaitVerification(opened, context, slice, fact.stage, id)
     if (found.endedAtMs === null) return stoppedWaiting(context, name, id)
-    return say(context, slice, fact.stage, found)
+    const dropped = STAGES[fact.stage].owner === 'service'
+    const orphans = found.tables ? await brokenKeys(opened, slice, { dropped }) : []
+    return say(context, slice, fact.stage, found, orphans)
   })
 }
 
@@ -54,7 +62,7 @@ function stoppedWaiting(context: Context, name: string, id: number): ExitCode {
 
 /** Until it has ended, or the person has had enough. */
 async function awaitVerification(
-  { store, ear }: Opened,
+  { store, ear, wiring }: Opened,
   context: Context,
   slice: Slice,
   stage: Stage,
@@ -63,6 +71,7 @@ async function awaitVerification(
   const live = process.stdout.isTTY && !context.json
   const stream = streamOf(slice, stage)
   const began = performance.now()
+  await using waits = new Waits(sourceUrl(wiring, slice, stage))
   const watch = streamWatch(slice.name)
   try {
     for (;;) {
@@ -71,11 +80,42 @@ async function awaitVerification(
       if (found.endedAtMs !== null || context.signal.aborted) return found
       const row = (await readStreams(store)).find(each => each.name === stream)
       watch(row ? [row] : [])
-      if (live) context.write(`\r\u001b[K  ${progressOf(row, performance.now() - began)}`)
+      if (live) {
+        const ms = performance.now() - began
+        const text = (await waits.text(ms)) ?? progressOf(row, ms)
+        context.write(`\r\u001b[K  ${cut(text, widthOf(context) - 3)}`)
+      }
       await heard
     }
   } finally {
     if (live) context.write('\r\u001b[K')
+  }
+}
+
+function sourceUrl(wiring: Wiring, { service }: Slice, stage: Stage): string {
+  const [owner] = sidesOf(service, stage)
+  return (owner === 'legacy' ? wiring.legacy : must(wiring.services[owner], owner)).capture
+}
+
+/** Whom the worker waits for before it compares: asked once that takes longer than usual. */
+class Waits implements AsyncDisposable {
+  readonly #url: string
+  #client: Promise<pg.Client> | undefined
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  async text(ms: number): Promise<string | undefined> {
+    if (ms < WAITS_MS) return undefined
+    const asked = { url: this.#url, applicationName: 'banyan verify', answerMs: WAITS_MS }
+    this.#client ??= connect(asked)
+    const who = await this.#client.then(waitedFor).catch(() => undefined)
+    return who === undefined ? undefined : `waits for an open transaction: ${who}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client?.then(client => client.end()).catch(() => undefined)
   }
 }
 
@@ -95,7 +135,13 @@ function progressOf(row: StreamRow | undefined, ms: number): string {
   return row?.state === 'copying' ? 'waiting for the first copy …' : 'waiting for a worker …'
 }
 
-function say(context: Context, slice: Slice, stage: Stage, found: VerificationRow): ExitCode {
+function say(
+  context: Context,
+  slice: Slice,
+  stage: Stage,
+  found: VerificationRow,
+  orphans: readonly Orphans[],
+): ExitCode {
   const { name } = slice
   const differences = found.differences ?? 0
   const exit = found.error ? 4 : differences > 0 ? 3 : 0
@@ -109,10 +155,14 @@ function say(context: Context, slice: Slice, stage: Stage, found: VerificationRo
     const error = problem && { code: problem.code, message: problem.message, hint: problem.hint }
     const [owner, other] = sidesOf(slice.service, stage)
     const result = { slice: name, owner, other, rows, differences: found.differences, tables, ms }
-    context.write(jsonText({ ...result, endedAtMs, ...(error && { error }) }))
+    const keys = orphanedKeys(orphans)
+    context.write(jsonText({ ...result, endedAtMs, orphans: keys, ...(error && { error }) }))
     return exit
   }
   if (found.tables) context.write(tablesText(context, slice, stage, found, found.tables))
+  for (const line of orphanLines(context, orphans, { slice: name, hint: false })) {
+    context.write(`${line}\n`)
+  }
   // What to do about it is the next command.
   if (problem) {
     const lines = problemLines(paintOf(context), problem, { hint: false })

@@ -35,6 +35,7 @@ export function whyLines(why: Why, paint: Paint): string[] {
     ['verified', verifiedLines(slice, nowMs, paint)],
     ['way back', wayBackLines(why, paint)],
     ['checks', checkLines(why, paint)],
+    ['keys', why.unheld.map(each => `${paint.colors.yellow('!')} ${each}`)],
   ]
   return [
     ...wrap(`${colors.bold(slice.slice)}  ${stageText(stage, percent)}${since}`, width, '  '),

@@ -1,7 +1,7 @@
 /** `banyan why`: why a slice stands where it does. Reads only. */
 import { type FlipRow, readFlips } from '../control/store/flips.ts'
 import type { Store } from '../control/store/store.ts'
-import { checkFlip, SharedDatabases } from './checks-now.ts'
+import { checkFlip, SharedDatabases, unheldKeys } from './checks-now.ts'
 import { jsonText, type Context, type ExitCode } from './context.ts'
 import { withGoodFiles } from './control-store.ts'
 import { type Look, readLook, type SliceLook } from './look.ts'
@@ -21,6 +21,8 @@ export interface Why extends Pick<Look, 'nowMs' | 'control' | 'refused' | 'rogue
   readonly slice: SliceSeen
   /** The flip that brought it where it is; null where it never moved. */
   readonly cameBy: FlipRow | null
+  /** Foreign keys of legacy that are not valid, in words. */
+  readonly unheld: readonly string[]
   /** Without `banyan` in front. */
   readonly next: string
 }
@@ -44,7 +46,8 @@ export async function runWhy(context: Context, name: string): Promise<ExitCode> 
     const embedded = wiring.project.banyan.control.database === 'embedded'
     const next = nextAfterWhy(slice, control, embedded)
     const cameBy = await broughtBy(store, look)
-    const why: Why = { slice, cameBy, nowMs, control, refused, rogue, next }
+    const unheld = await unheldKeys(asked, file, CHECKS_MS)
+    const why: Why = { slice, cameBy, nowMs, control, refused, rogue, unheld, next }
     const paint = paintOf(context)
     context.write(
       context.json

@@ -3,6 +3,7 @@ import { BanyanError } from '../model/errors.ts'
 import { PREFLIGHT_ERRORS as RULES } from '../model/errors-preflight.ts'
 import { completeMapping, inverse, type TableMapping, type TableRenames } from '../model/mapping.ts'
 import { type ColumnFacts, rowKey, type TableFacts } from '../postgres/catalog.ts'
+import { unqualified } from '../model/wiring.ts'
 import type { PreflightFacts } from './preflight-facts.ts'
 
 export interface Pair {
@@ -46,7 +47,7 @@ export function columnBlockers(pair: Pair): BanyanError[] {
 
 /**
  * What blocks `moved`, not `sync`: columns of legacy that a row made by the service couldn't fill (protocol: a mapping
- * without an inverse). Pure.
+ * without an inverse), and those that the service would never have, unless the slice file says so. Pure.
  */
 export function oneWayBlockers({
   wanted,
@@ -54,22 +55,55 @@ export function oneWayBlockers({
   to,
 }: Omit<Pair, 'facts'> & Partial<Pair>): BanyanError[] {
   const mapping = completeMapping(wanted, from.columns, to.columns)
-  return from.columns
-    .filter(column => isRequired(column) && !mapping.columns.has(column.name))
-    .map(column => new BanyanError(RULES.MAPPING_ONE_WAY, [from.name, column.name, to.name]))
+  const carried = (column: ColumnFacts) => mapping.columns.has(column.name)
+  const required = from.columns.filter(column => isRequired(column) && !carried(column))
+  const there = named(to)
+  const unanswered = from.columns.filter(
+    column =>
+      column.generated === null &&
+      !isRequired(column) &&
+      !wanted.left.table.has(column.name) &&
+      !wanted.renames.has(column.name) &&
+      !there.has(column.name),
+  )
+  const line = answerLine(
+    wanted,
+    unanswered.map(each => each.name),
+  )
+  return [
+    ...required.map(
+      each => new BanyanError(RULES.MAPPING_ONE_WAY, [from.name, each.name, to.name]),
+    ),
+    ...unanswered.map(
+      each => new BanyanError(RULES.COLUMN_LEFT, [from.name, each.name, to.name, line]),
+    ),
+  ]
+}
+
+/** The table's line in the slice file, with the answer for all of `columns`. */
+function answerLine(
+  { table, to, renames, left }: TableRenames,
+  columns: readonly string[],
+): string {
+  const target = to === table ? '' : `to: ${unqualified(to)}, `
+  const answers = [
+    ...[...renames].map(([name, other]) => `${name}: ${other}`),
+    ...[...left.table, ...columns].map(name => `${name}: false`),
+  ]
+  return `${unqualified(table)}: { ${target}columns: { ${answers.join(', ')} } }`
 }
 
 function namedButMissing({ facts, wanted, from, to }: Pair): BanyanError[] {
-  const here = named(from)
-  const there = named(to)
-  return [...wanted.renames].flatMap(([name, other]) => [
-    ...(here.has(name)
-      ? []
-      : [new BanyanError(RULES.COLUMN_MISSING, [facts.source.name, from.name, name])]),
-    ...(there.has(other)
-      ? []
-      : [new BanyanError(RULES.COLUMN_MISSING, [facts.target.name, to.name, other])]),
-  ])
+  const missing = (place: string, table: TableFacts, names: Iterable<string>) => {
+    const there = named(table)
+    return [...names]
+      .filter(name => !there.has(name))
+      .map(name => new BanyanError(RULES.COLUMN_MISSING, [place, table.name, name]))
+  }
+  return [
+    ...missing(facts.source.name, from, [...wanted.renames.keys(), ...wanted.left.table]),
+    ...missing(facts.target.name, to, wanted.renames.values()),
+  ]
 }
 
 function typeBlockers({ facts, from, to }: Pair, a: ColumnFacts, b: ColumnFacts): BanyanError[] {
@@ -121,7 +155,8 @@ function generatedBlockers({ wanted, from, to }: Pair): BanyanError[] {
   const there = named(to)
   return from.columns.flatMap(column => {
     const other = there.get(wanted.renames.get(column.name) ?? column.name)
-    if (!other || (column.generated === null) === (other.generated === null)) return []
+    if (!other || wanted.left.table.has(column.name)) return []
+    if ((column.generated === null) === (other.generated === null)) return []
     const here = [from.name, column.name]
     const away = [to.name, other.name]
     const details = column.generated === null ? [...away, ...here] : [...here, ...away]

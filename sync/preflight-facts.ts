@@ -1,13 +1,26 @@
 /** Reads what preflight judges: both databases, each as the two roles that will work there. */
 import type pg from 'pg'
 import type { TableRenames } from '../model/mapping.ts'
-import { type Catalog, readCatalog } from '../postgres/catalog.ts'
+import { type Catalog, readCatalog, readTableNames } from '../postgres/catalog.ts'
 import { probe, type ServerFacts } from '../postgres/probes.ts'
 
 export interface RoleView {
   /** `server.role` is the role that looked. */
   readonly server: ServerFacts
   readonly catalog: Catalog
+  /** All tables of the database; read only where one that was asked for is missing. */
+  readonly known: readonly string[]
+}
+
+/** A session's view of these tables (`schema.table`). */
+export async function readView(
+  client: pg.ClientBase,
+  tables: readonly string[],
+): Promise<RoleView> {
+  const server = await probe(client)
+  const catalog = await readCatalog(client, tables)
+  const known = catalog.size < new Set(tables).size ? await readTableNames(client) : []
+  return { server, catalog, known }
 }
 
 export interface SideFacts {
@@ -51,10 +64,7 @@ export async function readPreflight(
 }
 
 async function readSide(side: SideSessions, tables: readonly string[]): Promise<SideFacts> {
-  const view = async (client: pg.ClientBase): Promise<RoleView> => {
-    const server = await probe(client)
-    return { server, catalog: await readCatalog(client, tables) }
-  }
-  const capture = await view(side.capture)
-  return { name: side.name, where: side.where, capture, apply: await view(side.apply) }
+  const capture = await readView(side.capture, tables)
+  const apply = await readView(side.apply, tables)
+  return { name: side.name, where: side.where, capture, apply }
 }

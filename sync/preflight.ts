@@ -5,6 +5,7 @@ import type { TableRenames } from '../model/mapping.ts'
 import { rowKey, type TableFacts } from '../postgres/catalog.ts'
 import { captureBlockers, replicaBlocker } from '../postgres/probes.ts'
 import { columnBlockers } from './preflight-columns.ts'
+import { missingTable } from './missing-table.ts'
 import type { PreflightFacts, RoleView, SideFacts } from './preflight-facts.ts'
 
 /** What blocks `sync`; empty when nothing does. Pure. */
@@ -85,8 +86,8 @@ function pairBlockers(facts: PreflightFacts, wanted: TableRenames): BanyanError[
   const from = source.capture.catalog.get(wanted.table)
   const to = target.apply.catalog.get(wanted.to)
   const blockers: BanyanError[] = []
-  if (!from) blockers.push(new BanyanError(RULES.TABLE_MISSING, [source.name, wanted.table]))
-  if (!to) blockers.push(new BanyanError(RULES.TABLE_MISSING, [target.name, wanted.to]))
+  if (!from) blockers.push(missingTable(source.name, wanted.table, source.capture.known))
+  if (!to) blockers.push(missingTable(target.name, wanted.to, target.apply.known))
   const back = direction === 'back'
   if (from) blockers.push(...tableBlockers(source, from, { read: true, written: back, viaRoot }))
   if (to) blockers.push(...tableBlockers(target, to, { read: back, written: true, viaRoot }))
@@ -109,11 +110,11 @@ export type SeenSide = Pick<SideFacts, 'name'> & {
 
 /** The part of preflight that one side shows by itself, for when the other doesn't answer. Pure. */
 export function sideBlockers(side: SeenSide, tables: readonly string[], use: Use): BanyanError[] {
-  const catalog = (side.capture ?? side.apply)?.catalog
-  if (!catalog) return []
+  const view = side.capture ?? side.apply
+  if (!view) return []
   return tables.flatMap(name => {
-    const table = catalog.get(name)
-    if (!table) return [new BanyanError(RULES.TABLE_MISSING, [side.name, name])]
+    const table = view.catalog.get(name)
+    if (!table) return [missingTable(side.name, name, view.known)]
     return tableBlockers(side, table, use)
   })
 }
@@ -179,7 +180,7 @@ function roleBlockers(
 ): BanyanError[] {
   const table = view.catalog.get(tableName)
   const { role } = view.server
-  if (!table) return [new BanyanError(RULES.TABLE_MISSING, [name, tableName])]
+  if (!table) return [missingTable(name, tableName, view.known)]
   const missing = privileges.filter(privilege => !table.may[privilege])
   const blockers: BanyanError[] = []
   if (missing.length > 0) {

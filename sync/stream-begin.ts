@@ -23,6 +23,8 @@ import { acceptFingerprint, readGate } from '../postgres/gate.ts'
 import { createSlot, dropSlot } from '../postgres/slot.ts'
 import { switchCensus } from './census-switch.ts'
 import { copyIsComplete, firstContact } from './contact.ts'
+import { installCopies } from './copies.ts'
+import { missingTable } from './missing-table.ts'
 import type { StreamTask } from './plan.ts'
 import { endPredecessor } from './predecessor.ts'
 import { copySlice } from './snapshot/copy-slice.ts'
@@ -66,6 +68,7 @@ export async function beginStream(
   const url = sides.source.capture
   await mustBeLegacys(stream, sessions)
   let start: Lsn
+  if (stream.what === COPIES) await installCopies(wiring, task.service)
   if (stream.from === 'legacy') {
     await store.state(name, slice, 'copying')
     const result = await copySlice({
@@ -185,6 +188,7 @@ async function contactOnce(
   await firstContact(context, task, { legacy, service })
 }
 
+/** Throws TABLE_MISSING, MAPPING_CLASH. */
 export async function mappingsOf(
   task: StreamTask,
   wiring: Wiring,
@@ -202,13 +206,12 @@ export async function mappingsOf(
       wanted.map(each => each.to),
     ),
   ])
-  return wanted.map(each =>
-    completeMapping(
-      each,
-      must(source.get(each.table), each.table).columns,
-      must(target.get(each.to), each.to).columns,
-    ),
-  )
+  return wanted.map(each => {
+    const [here, there] = [source.get(each.table), target.get(each.to)]
+    if (!here) throw missingTable(task.stream.from, each.table)
+    if (!there) throw missingTable(task.stream.to, each.to)
+    return completeMapping(each, here.columns, there.columns)
+  })
 }
 
 /** By the direction of the stream: in reverse the service's names come first. */

@@ -5,7 +5,7 @@ import { BanyanError, must } from '../model/errors.ts'
 import { pause } from '../model/pause.ts'
 import type { Lsn } from '../model/position.ts'
 import type { Side } from '../model/stage.ts'
-import { CENSUS_PUBLICATION, formatStream, publicationOf, slotOf } from '../model/stream.ts'
+import { CENSUS_PUBLICATION, COPIES, formatStream, publicationOf, slotOf } from '../model/stream.ts'
 import type { Wiring } from '../model/wiring.ts'
 import { readCatalog, rowKey } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
@@ -19,6 +19,7 @@ import { type AppliedTable, replacedColumns } from './apply/table.ts'
 import { Writer } from './apply/writer.ts'
 import { switchCensus } from './census-switch.ts'
 import { firstContact, mustBeOnRecord, mustHaveCopy } from './contact.ts'
+import { mustBePublished } from './copies.ts'
 import type { StreamTask } from './plan.ts'
 import { endPredecessor } from './predecessor.ts'
 import { beginStream, mappingsOf, sidesOf } from './stream-begin.ts'
@@ -78,6 +79,13 @@ export async function runStream(
   const mappings = await mappingsOf(task, wiring, from, to)
   if (!(await store.streaming(name)))
     await beginStream(context, task, sides, mappings, { from, to }, signal)
+  else if (task.stream.what === COPIES) {
+    await mustBePublished(
+      task.stream,
+      mappings.map(each => each.table),
+      legacy,
+    )
+  }
 
   const targets = mappings.map(each => each.to)
   // Side by side: while a worker takes over, nobody applies.

@@ -1,7 +1,6 @@
 /** The first copy of a slice's tables: every row that is older than a slot, and none that its stream will bring. */
 import type pg from 'pg'
-import { BanyanError, must } from '../../model/errors.ts'
-import { PREFLIGHT_ERRORS } from '../../model/errors-preflight.ts'
+import { must } from '../../model/errors.ts'
 import type { TableMapping } from '../../model/mapping.ts'
 import type { Lsn } from '../../model/position.ts'
 import { type Catalog, readCatalog, type TableFacts } from '../../postgres/catalog.ts'
@@ -9,6 +8,7 @@ import { binaryFits } from '../../postgres/copy.ts'
 import { explain } from '../../postgres/explain.ts'
 import { createSlotWithSnapshot, dropSlot, type SlotWithSnapshot } from '../../postgres/slot.ts'
 import { quoteRelation } from '../../postgres/sql.ts'
+import { missingTable } from '../missing-table.ts'
 import { type CopiedRelation, planChunks } from './chunks.ts'
 import { openCopySession } from './session.ts'
 import { analyze, empty, mustBeEmpty } from './target-tables.ts'
@@ -195,7 +195,7 @@ function estimate(relations: readonly CopiedRelation[]): number | null {
 
 function present(catalog: Catalog, name: string, where: string): TableFacts {
   const facts = catalog.get(name)
-  if (!facts) throw new BanyanError(PREFLIGHT_ERRORS.TABLE_MISSING, [where, name])
+  if (!facts) throw missingTable(where, name)
   return facts
 }
 

@@ -1,4 +1,5 @@
 /** Verifies a slice while both sides change: two snapshots of one position, the target's taken where the stream stands still for a moment. */
+import type pg from 'pg'
 import { Closers } from '../../model/closers.ts'
 import { type Lsn, LSN_ZERO } from '../../model/position.ts'
 import type { DatabaseUrls } from '../../model/wiring.ts'
@@ -8,6 +9,7 @@ import { createSlotWithSnapshot, dropSlot } from '../../postgres/slot.ts'
 import { literal } from '../../postgres/sql.ts'
 import { compareTable, type TableResult } from './full.ts'
 import type { ComparedTable } from './table.ts'
+import { writersOver } from './writers.ts'
 
 /** Where the applier stops between two transactions: everything that committed before `at` is applied, nothing later. */
 export interface Barrier {
@@ -34,6 +36,11 @@ export function verificationSlot(slot: string): string {
 
 /** How long the slot may be in the way of its own end, milliseconds. */
 const DROP_MS = 10_000
+
+/** How long the stream stands still for the slot: a transaction that began meanwhile is in its way. */
+const PIN_MS = 1_000
+/** Where such transactions overlap all the time, no shorter stop would ever do. */
+const PIN_MAX_MS = 8_000
 
 const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 
@@ -64,22 +71,12 @@ export async function verifySlice(
       dropSlot({ url, slot: options.slot, signal: AbortSignal.timeout(DROP_MS) })
     await dropped()
     opened.defer(dropped)
-    // The stream stands still first: were it running, it could be past the position before anybody knows it.
-    await stop(options, LSN_ZERO, async () => {
-      const pin = await createSlotWithSnapshot({ url, slot: options.slot, signal })
-      await source.query(BEGIN)
-      await source.query(`SET TRANSACTION SNAPSHOT ${literal(pin.snapshot)}`)
-      await source.query('SELECT 1')
-      await pin.release()
-      return pin.consistentPoint
-    }).then(at =>
-      stop(options, at, async () => {
-        await target.query(BEGIN)
-        await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
-        options.atPosition()
-      }),
-    )
-    await dropped()
+    for (let limitMs = PIN_MS; ; limitMs = Math.min(2 * limitMs, PIN_MAX_MS)) {
+      await writersOver(source, signal)
+      const snapshots = await takeSnapshots(options, { source, target, limitMs })
+      await dropped()
+      if (snapshots) break
+    }
     const tables: TableResult[] = []
     for (const table of options.tables) tables.push(await compareTable(source, target, table))
     return { tables, ms: performance.now() - started }
@@ -89,6 +86,50 @@ export async function verifySlice(
     return {
       error: { code: 'VERIFY_FAILED', message, hint: 'run it again: banyan verify <slice>' },
     }
+  }
+}
+
+/**
+ * Both snapshots, of one position; false where the slot wasn't there within the limit. The stream stands still first: were
+ * it running, it could be past the position before anybody knows it.
+ */
+async function takeSnapshots(
+  options: VerifyOptions,
+  { source, target, limitMs }: { source: pg.Client; target: pg.Client; limitMs: number },
+): Promise<boolean> {
+  const stopped = await stop(options, LSN_ZERO, async () => {
+    const at = await pinSource(options, source, limitMs)
+    if (at === undefined) return undefined
+    // Here, while it stands: let go it would run past the position.
+    const done = stop(options, at, async () => {
+      await target.query(BEGIN)
+      await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
+      options.atPosition()
+    })
+    return { done }
+  })
+  await stopped?.done
+  return stopped !== undefined
+}
+
+/** The position of the source's snapshot; undefined where somebody's transaction kept the slot from being made in time. */
+async function pinSource(
+  { sides, slot, signal }: VerifyOptions,
+  source: pg.Client,
+  limitMs: number,
+): Promise<Lsn | undefined> {
+  const late = AbortSignal.timeout(limitMs)
+  try {
+    const { capture: url } = sides.source
+    const pin = await createSlotWithSnapshot({ url, slot, signal: AbortSignal.any([signal, late]) })
+    await source.query(BEGIN)
+    await source.query(`SET TRANSACTION SNAPSHOT ${literal(pin.snapshot)}`)
+    await source.query('SELECT 1')
+    await pin.release()
+    return pin.consistentPoint
+  } catch (error) {
+    if (error === late.reason && !signal.aborted) return undefined
+    throw error
   }
 }
 

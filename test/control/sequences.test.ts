@@ -9,7 +9,7 @@ const row = (relation: string, attribute: string, last: string, top = '922337203
     last,
     top,
   }) satisfies SequenceRow
-const SLICE = { tables: { visits: { to: 'visit', columns: { no: 'number' } } } }
+const SLICE = { tables: { visits: { to: 'visit', columns: { no: 'number' }, left: [] } } }
 
 void t.test('the new owner draws past both sides, whoever that is', async t => {
   const rows = {

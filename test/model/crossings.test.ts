@@ -94,7 +94,7 @@ triggers:`,
 })
 
 void t.test('only keys with one end in the slice cross its edge', async t => {
-  const slice = { tables: { appointments: { to: 'appointment', columns: {} } } }
+  const slice = { tables: { appointments: { to: 'appointment', columns: {}, left: [] } } }
   t.strictSame(
     crossingKeys(slice, FACTS.foreignKeys).map(one => [one.key, one.outside]),
     [
@@ -177,7 +177,7 @@ void t.test(
   'a deleted parent does to a loose key what the file says, else what the key did',
   async t => {
     const slice = {
-      tables: { appointments: { to: 'appointment', columns: {} } },
+      tables: { appointments: { to: 'appointment', columns: {}, left: [] as string[] } },
       foreignKeys: { 'prescriptions.appointment_id': { answer: 'loose', onDelete: 'keep' } },
     } as const
     const by = (list: readonly ForeignKeyFact[], answers: Parameters<typeof onDeleteOf>[0]) =>

@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { UNCHANGED } from '../../model/change.ts'
-import { completeMapping, inverse, mapRow, type TableMapping } from '../../model/mapping.ts'
+import {
+  backwards,
+  completeMapping,
+  inverse,
+  mapRow,
+  NOTHING_LEFT,
+  type TableMapping,
+} from '../../model/mapping.ts'
 
 const SEED = Number(process.env['SEED'] ?? 7)
 const plain = (name: string) => ({ name, generated: null })
@@ -9,6 +16,7 @@ const wanted = {
   table: 'public.appointments',
   to: 'public.appointment',
   renames: new Map([['practitioner_id', 'doctor_id']]),
+  left: NOTHING_LEFT,
 }
 
 await t.test('a mapping holds every column that both sides have and neither computes', async t => {
@@ -29,6 +37,19 @@ await t.test('a mapping holds every column that both sides have and neither comp
     ],
   )
   t.match(mapping, { table: 'public.appointments', to: 'public.appointment' })
+})
+
+await t.test('a column that stays behind is carried in neither direction', async t => {
+  const legacy = ['id', 'note', 'memo'].map(plain)
+  const service = ['id', 'note'].map(plain)
+  const renames = new Map([['memo', 'note']])
+  const left = { table: new Set(['note']), to: new Set<string>() }
+  const there = completeMapping({ ...wanted, renames, left }, legacy, service)
+  t.strictSame(Object.fromEntries(there.columns), { id: 'id', memo: 'note' })
+  const back = completeMapping(backwards({ ...wanted, renames, left }), service, legacy)
+  t.strictSame(back, inverse(there))
+  const alone = completeMapping(backwards({ ...wanted, renames: new Map(), left }), service, legacy)
+  t.strictSame([...alone.columns.keys()], ['id'])
 })
 
 await t.test('two columns can not go to the same one', async t => {

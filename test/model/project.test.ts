@@ -33,7 +33,9 @@ void t.test('the example is valid, and every default is filled in', async t => {
     name: 'appointments',
     file: 'slices/appointments.yaml',
     stage: 'canary',
-    tables: { appointments: { to: 'appointment', columns: { practitioner_id: 'doctor_id' } } },
+    tables: {
+      appointments: { to: 'appointment', columns: { practitioner_id: 'doctor_id' }, left: [] },
+    },
     foreignKeys: {
       'appointments.patient_id': { answer: 'copy' },
       'prescriptions.appointment_id': { answer: 'loose' },
@@ -51,6 +53,19 @@ void t.test('the example is valid, and every default is filled in', async t => {
     foreignKeys: {},
     cutover: { maxHeld: 500, maxHeldBodyBytes: 262_144 },
   })
+})
+
+void t.test('a column is answered with its other name, or with false: it stays behind', async t => {
+  const answered = 'practitioner_id: doctor_id, memo: false, fax: false'
+  const text = swap(APPOINTMENTS_YAML, 'practitioner_id: doctor_id', answered)
+  const { slices } = requireProject(
+    load({ slices: { appointments: text, patients: PATIENTS_YAML } }),
+  )
+  const { columns, left } = slices[0]!.tables['appointments']!
+  t.strictSame(
+    { columns, left },
+    { columns: { practitioner_id: 'doctor_id' }, left: ['memo', 'fax'] },
+  )
 })
 
 void t.test('one reference stands for the three roles', async t => {
@@ -72,10 +87,10 @@ tables:
 `
   const { slices } = requireProject(load({ slices: { x: slice } }))
   t.strictSame(slices[0]?.tables, {
-    a: { to: 'a', columns: {} },
-    b: { to: 'b', columns: {} },
-    c: { to: 'c', columns: { x: 'y' } },
-    'billing.d': { to: 'd', columns: {} },
+    a: { to: 'a', columns: {}, left: [] },
+    b: { to: 'b', columns: {}, left: [] },
+    c: { to: 'c', columns: { x: 'y' }, left: [] },
+    'billing.d': { to: 'd', columns: {}, left: [] },
   })
   t.strictSame(splitTableName('billing.d'), { schema: 'billing', table: 'd' })
   t.strictSame(splitTableName('a'), { schema: 'public', table: 'a' })

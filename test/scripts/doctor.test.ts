@@ -77,7 +77,7 @@ void t.test('doctor', async t => {
 
   await t.test('all that is wrong on both sides and in the files is shown at once', async t => {
     await changed(
-      'ALTER TABLE seats REPLICA IDENTITY NOTHING; REVOKE SELECT ON visits FROM banyan_capture',
+      'ALTER TABLE seats REPLICA IDENTITY NOTHING; REVOKE SELECT ON visits FROM banyan_capture; ALTER TABLE seats ADD memo text',
     )
     await changed('ALTER TABLE visit ALTER COLUMN note TYPE varchar(99)', moving.service)
     await changed('ALTER ROLE banyan_capture NOREPLICATION', moving.service)
@@ -88,12 +88,13 @@ void t.test('doctor', async t => {
       'legacy GRANT_MISSING',
       'legacy NO_IDENTITY',
       'rooms ROLE_NOT_REPLICATION',
+      'visits COLUMN_LEFT',
       'visits COLUMN_TYPE',
       'visits FK_CROSSES',
     ])
     const { exit, text, lines } = await screen()
     t.equal(exit, 3)
-    t.match(lines[1], /^\d\d ✔ {2}5 ✖$/)
+    t.match(lines[1], /^\d\d ✔ {2}6 ✖$/)
     t.match(
       text,
       /✖ NO_IDENTITY {2}legacy: public\.seats has no key[^✖]*\n {2}ALTER TABLE public\.seats REPLICA IDENTITY/,
@@ -155,7 +156,7 @@ void t.test('doctor', async t => {
       moving.service,
     )
     await changed(
-      'ALTER TABLE seats REPLICA IDENTITY DEFAULT; GRANT SELECT ON visits TO banyan_capture',
+      'ALTER TABLE seats REPLICA IDENTITY DEFAULT; GRANT SELECT ON visits TO banyan_capture; ALTER TABLE seats DROP memo',
     )
   })
 

@@ -128,8 +128,18 @@ void t.test('uninstall', async t => {
       moving.store.url,
       `INSERT INTO banyan.stream (name, slice, state, position) VALUES ('legacy>rooms:old', 'old', 'streaming', '0/10')`,
     )
+    await query(
+      moving.legacy,
+      `SET session_replication_role = replica; INSERT INTO bills VALUES (-1, -1);
+       ALTER TABLE bills ADD CONSTRAINT broken FOREIGN KEY (visit_id) REFERENCES visits NOT VALID`,
+    )
     const { exit, text } = await screen()
+    await query(moving.legacy, 'ALTER TABLE bills DROP CONSTRAINT broken; DELETE FROM bills')
     t.equal(exit, 0)
+    t.match(
+      flat(text),
+      /! legacy: bills\.visit_id: 1 row has no parent in visits, and the key broken is NOT VALID: SELECT .* VALIDATE CONSTRAINT "broken"/,
+    )
     t.match(text, /✔ {2}legacy {2}gates, publications and the schema banyan, \d slots?\n✔ {2}rooms/)
     const said = flat(text)
     t.match(

@@ -70,6 +70,8 @@ export async function movingSlice(
     ownControl?: boolean
     /** Changes slices/visits.yaml. */
     slice?: (text: string) => string
+    /** `services.rooms.copies` in banyan.yaml. */
+    copies?: readonly string[]
     /** When the application's tables are there, and nothing of Banyan's but the control database's role. */
     made?: (url: string, side: 'legacy' | 'service') => Promise<unknown>
   } = {},
@@ -101,7 +103,7 @@ export async function movingSlice(
       file: 'banyan.yaml',
       text: `version: 1
 legacy: { url: ${url}, database: env:A }
-services: { rooms: { url: ${url}, database: env:B, copies: [doctors] } }
+services: { rooms: { url: ${url}, database: env:B, copies: [${(options.copies ?? ['doctors']).join(', ')}] } }
 limits: { ${options.limits ?? ''} }
 `,
     },

@@ -1,5 +1,6 @@
 /** Which columns that are GENERATED ALWAYS can be kept in step: those of the key. */
 import t from 'tap'
+import { NOTHING_LEFT } from '../../model/mapping.ts'
 import { readCatalog } from '../../postgres/catalog.ts'
 import { connect } from '../../postgres/connection.ts'
 import { columnBlockers } from '../../sync/preflight-columns.ts'
@@ -34,7 +35,12 @@ await t.test('outside the key a column that is GENERATED ALWAYS is named', async
   const side = (name: string) => ({ name }) as PreflightFacts['source']
   for (const [here, there, refused] of CASES) {
     const [from, to] = [catalog.get(`public.${here}`)!, catalog.get(`public.${there}`)!]
-    const wanted = { table: from.name, to: to.name, renames: new Map<string, string>() }
+    const wanted = {
+      table: from.name,
+      to: to.name,
+      renames: new Map<string, string>(),
+      left: NOTHING_LEFT,
+    }
     const facts = { source: side('legacy'), target: side('rooms'), direction: 'back' } as const
     const blockers = columnBlockers({ facts, wanted, from, to })
     t.strictSame(

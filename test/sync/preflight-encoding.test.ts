@@ -1,5 +1,6 @@
 /** Databases of different encodings: refused, since a row of the one may have no place in the other. */
 import t from 'tap'
+import { NOTHING_LEFT } from '../../model/mapping.ts'
 import { connect } from '../../postgres/connection.ts'
 import { preflight } from '../../sync/preflight.ts'
 import { readPreflight } from '../../sync/preflight-facts.ts'
@@ -22,7 +23,7 @@ async function found(legacy: string, service: string) {
   const facts = await readPreflight({
     source: await side('legacy', legacy),
     target: await side('rooms', service),
-    tables: [{ table: 'public.notes', to: 'public.notes', renames: new Map() }],
+    tables: [{ table: 'public.notes', to: 'public.notes', renames: new Map(), left: NOTHING_LEFT }],
     direction: 'back',
     viaRoot: true,
   })

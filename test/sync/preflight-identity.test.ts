@@ -1,9 +1,8 @@
 /** Preflight names every table whose UPDATE would fail once it is published, and the server agrees. */
 import t from 'tap'
-import { readCatalog } from '../../postgres/catalog.ts'
 import { connect } from '../../postgres/connection.ts'
-import { probe } from '../../postgres/probes.ts'
 import { sideBlockers } from '../../sync/preflight.ts'
+import { readView } from '../../sync/preflight-facts.ts'
 import { query, testCluster } from '../support/cluster.ts'
 
 const cluster = await testCluster(t)
@@ -35,10 +34,7 @@ for (const [what, [ddl, named]] of Object.entries(CASES)) {
     await query(url, `${ddl}; INSERT INTO things (id, v) VALUES (1, 1)`)
     const client = await connect({ url, applicationName: 'test' })
     t.teardown(() => client.end())
-    const view = {
-      server: await probe(client),
-      catalog: await readCatalog(client, ['public.things']),
-    }
+    const view = await readView(client, ['public.things'])
     const side = { name: 'legacy', capture: view, apply: undefined }
     const use = { read: true, written: false, viaRoot: true }
     const blockers = sideBlockers(side, ['public.things'], use)

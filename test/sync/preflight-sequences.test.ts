@@ -1,5 +1,6 @@
 /** A sequence that feeds tables inside the slice and outside is named. */
 import t from 'tap'
+import { NOTHING_LEFT } from '../../model/mapping.ts'
 import { connect } from '../../postgres/connection.ts'
 import { preflight } from '../../sync/preflight.ts'
 import { readPreflight } from '../../sync/preflight-facts.ts'
@@ -38,6 +39,7 @@ for (const [n, [ddl, slice, named]] of CASES.entries()) {
       tables: slice.map(name => ({
         ...{ table: `public.${name}`, to: `public.${name}` },
         renames: new Map<string, string>(),
+        left: NOTHING_LEFT,
       })),
       direction: 'back',
       viaRoot: true,

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { BanyanError } from '../../model/errors.ts'
-import type { TableRenames } from '../../model/mapping.ts'
+import { NOTHING_LEFT, type TableRenames } from '../../model/mapping.ts'
 import { connect } from '../../postgres/connection.ts'
 import { preflight } from '../../sync/preflight.ts'
 import { oneWayBlockers } from '../../sync/preflight-columns.ts'
@@ -25,6 +25,7 @@ interface Case {
   readonly source: string
   readonly target: string
   readonly renames?: Record<string, string>
+  readonly left?: readonly string[]
   readonly direction?: 'forward' | 'back'
   /** After the grants. */
   readonly after?: { readonly source?: string; readonly target?: string }
@@ -48,6 +49,7 @@ async function factsOf(t: Test, wanted: Case): Promise<PreflightFacts> {
     table: 'public.things',
     to: 'public.thing',
     renames: new Map(Object.entries(wanted.renames ?? {})),
+    left: { ...NOTHING_LEFT, table: new Set(wanted.left ?? []) },
   }
   return readPreflight({
     source: await side('legacy', wanted.source, wanted.after?.source),
@@ -95,6 +97,23 @@ await t.test('everything that is wrong is said at once, with its remedy', async 
   t.match(blockers[0]?.hint, /ALTER TABLE public.things REPLICA IDENTITY USING INDEX things_code/)
   t.match(blockers[2]?.hint, /GRANT DELETE, TRUNCATE ON public.thing TO "apply"/)
   t.match(blockers[6]?.hint, /ALTER TABLE public.thing ALTER COLUMN at TYPE timestamp without/)
+})
+
+await t.test('a table that is not there: what to do, by whose database it is', async t => {
+  const facts = await factsOf(t, {
+    source: 'CREATE TABLE thigns (id int PRIMARY KEY)',
+    target: 'CREATE TABLE other (id int PRIMARY KEY)',
+  })
+  t.match(preflight(facts), [
+    {
+      code: 'TABLE_MISSING',
+      hint: /^correct its name in the files \(did you mean "thigns"\?\), then/,
+    },
+    {
+      code: 'TABLE_MISSING',
+      hint: /^make it there with the service's own migrations, or correct its name in the files, then/,
+    },
+  ])
 })
 
 const plain = 'CREATE TABLE thing (id int PRIMARY KEY, v text)'
@@ -197,6 +216,24 @@ const CASES: Record<string, Case & { readonly codes: readonly string[] }> = {
     renames: { w: 'v' },
     codes: ['MAPPING_CLASH'],
   },
+  'a column that stays behind and is not there': {
+    source: KEYED,
+    target: plain,
+    left: ['w'],
+    codes: ['COLUMN_MISSING'],
+  },
+  'a column that stays behind, and that the service needs': {
+    source: 'CREATE TABLE things (id int PRIMARY KEY, v text NOT NULL)',
+    target: 'CREATE TABLE thing (id int PRIMARY KEY, v text NOT NULL)',
+    left: ['v'],
+    codes: ['COLUMN_REQUIRED'],
+  },
+  'a column that is computed in legacy alone, and stays behind': {
+    source: `CREATE TABLE things (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id * 2) STORED)`,
+    target: plain,
+    left: ['v'],
+    codes: [],
+  },
   'row-level security on either side': {
     source: `${KEYED}; ALTER TABLE things ENABLE ROW LEVEL SECURITY`,
     target: `${plain}; ALTER TABLE thing ENABLE ROW LEVEL SECURITY`,
@@ -266,21 +303,28 @@ await t.test('a subscription into an owned table is named', async t => {
 })
 
 await t.test(
-  'a column of legacy that the service could not fill blocks the move, not the sync',
+  'a column of legacy that the service lacks blocks the move, not the sync, until it is answered',
   async t => {
-    const facts = await factsOf(t, {
-      source: `CREATE TABLE things (id int PRIMARY KEY, v text, extra text NOT NULL, kept int NOT NULL DEFAULT 1)`,
-      target: plain,
-      direction: 'back',
-    })
-    t.strictSame(codes(preflight(facts)), [])
-    const [wanted] = facts.tables
-    const from = facts.source.capture.catalog.get('public.things')!
-    const to = facts.target.apply.catalog.get('public.thing')!
-    const blockers = oneWayBlockers({ facts, wanted: wanted!, from, to })
+    const source = `CREATE TABLE things (id int PRIMARY KEY, v text, extra text NOT NULL, kept int NOT NULL DEFAULT 1,
+      size int GENERATED ALWAYS AS (id * 2) STORED)`
+    const found = async (left: readonly string[]) => {
+      const facts = await factsOf(t, { source, target: plain, left, direction: 'back' })
+      t.strictSame(codes(preflight(facts)), [])
+      const [wanted] = facts.tables
+      const from = facts.source.capture.catalog.get('public.things')!
+      const to = facts.target.apply.catalog.get('public.thing')!
+      return oneWayBlockers({ facts, wanted: wanted!, from, to })
+    }
+    const open = await found([])
     t.strictSame(
-      blockers.map(each => [each.code, each.details[1]]),
-      [['MAPPING_ONE_WAY', 'extra']],
+      open.map(each => [each.code, each.details[1]]),
+      [
+        ['MAPPING_ONE_WAY', 'extra'],
+        ['COLUMN_LEFT', 'kept'],
+      ],
     )
+    t.match(open[1]?.hint, '`things: { to: thing, columns: { kept: false } }`')
+    // What legacy needs can't be answered away: no row of the service could come back.
+    t.strictSame(codes(await found(['kept', 'extra'])), ['MAPPING_ONE_WAY'])
   },
 )

@@ -4,6 +4,7 @@ import { LSN_ZERO } from '../../model/position.ts'
 import { connect } from '../../postgres/connection.ts'
 import { verifySlice } from '../../sync/verify/slice.ts'
 import type { ComparedTable } from '../../sync/verify/table.ts'
+import { waitedFor } from '../../sync/verify/writers.ts'
 import { TouchedKeys } from '../../sync/verify/touched.ts'
 import { query, testCluster } from '../support/cluster.ts'
 
@@ -87,5 +88,49 @@ void t.test('a verification that fails ends, and leaves no slot behind', async t
     },
   })
   t.match(result, { error: { code: 'VERIFY_FAILED' } })
+  t.same(await query(url, 'SELECT slot_name FROM pg_replication_slots'), [])
+})
+
+void t.test('a transaction that is open is waited for while the stream goes on', async t => {
+  const cluster = await testCluster(t)
+  const url = cluster.url()
+  const urls = { setup: url, apply: url, capture: url }
+  await query(url, 'CREATE TABLE elsewhere (id int)')
+  const begun = async () => {
+    const client = await connect({ url, applicationName: 'nightly' })
+    t.teardown(() => client.end())
+    await client.query('BEGIN; INSERT INTO public.elsewhere VALUES (1)')
+    return client
+  }
+  const looking = await connect({ url, applicationName: 'test' })
+  t.teardown(() => looking.end())
+  const first = await begun()
+  let stops = 0
+  let second: Awaited<ReturnType<typeof begun>> | undefined
+  const verified = verifySlice({
+    sides: { source: urls, target: urls },
+    tables: [],
+    slot: 'banyan_test_verify',
+    signal: new AbortController().signal,
+    atPosition: () => undefined,
+    set: barrier => {
+      if (!barrier) return
+      stops += 1
+      void (async () => {
+        // One that begins between the wait and the slot.
+        if (stops === 1) second = await begun()
+        await barrier.reached()
+        if (stops === 1) await second?.query('COMMIT')
+      })()
+    },
+  })
+  let who: string | undefined
+  while (who === undefined) who = await waitedFor(looking)
+  t.match(who, /^pid \d+, nightly as \w+$/)
+  t.equal(stops, 0, 'the stream was not asked to stand still')
+  await first.query('COMMIT')
+  t.match(await verified, { tables: [] })
+  t.equal(stops, 3, 'it was let go once, and stood still twice more')
+  t.equal(await waitedFor(looking), undefined)
   t.same(await query(url, 'SELECT slot_name FROM pg_replication_slots'), [])
 })

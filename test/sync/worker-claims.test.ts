@@ -33,7 +33,7 @@ await t.test('each attempt asks for the claim first', async t => {
   const slice = {
     name: 'visits',
     service: 'rooms',
-    tables: { visits: { to: 'visit', columns: {} } },
+    tables: { visits: { to: 'visit', columns: {}, left: [] } },
   }
   const project = { slices: [slice], banyan: { services: { rooms: { copies: [] } } } }
   const store: Partial<StreamContext['store']> = {

@@ -4,7 +4,7 @@ import type pg from 'pg'
 import type { Test } from 'tap'
 import { Closers } from '../../../model/closers.ts'
 import { must } from '../../../model/errors.ts'
-import { completeMapping } from '../../../model/mapping.ts'
+import { completeMapping, NOTHING_LEFT } from '../../../model/mapping.ts'
 import { pause } from '../../../model/pause.ts'
 import { formatLsn, type Lsn, parseLsn } from '../../../model/position.ts'
 import { formatStream, publicationOf, type StreamName } from '../../../model/stream.ts'
@@ -108,6 +108,7 @@ async function appliedTables(
     table,
     to,
     renames: new Map(Object.entries(renames)),
+    left: NOTHING_LEFT,
     cascades,
   }))
   const from = await readCatalog(
