@@ -32,6 +32,7 @@ import { readWayBack, SILENT_MAX_MS } from './way-back.ts'
 import { lastVerification, whyOutdated } from './store/verifications.ts'
 
 const READY_TIMEOUT_MS = 1_000
+const ANSWERS = 'it must answer 2xx at GET /ready'
 
 export interface GatherContext {
   readonly store: Store
@@ -275,14 +276,14 @@ export async function ready(url: string): Promise<SliceFacts['serviceReady']> {
       signal: AbortSignal.timeout(READY_TIMEOUT_MS),
     })
     await answer.arrayBuffer()
-    return answer.ok
-      ? { ok: true, why: '' }
-      : { ok: false, why: `GET /ready answered ${answer.status}` }
+    if (answer.ok) return { ok: true, why: '', mend: '' }
+    return { ok: false, why: `GET /ready answered ${answer.status}`, mend: ANSWERS }
   } catch (error) {
     const cause = (error as { cause?: { code?: string } }).cause?.code
     return {
       ok: false,
       why: `GET ${new URL('/ready', url).href}: ${cause ?? (error as Error).message}`,
+      mend: (error as Error).name === 'TimeoutError' ? `${ANSWERS} within 1 s` : 'start it',
     }
   }
 }

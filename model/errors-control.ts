@@ -276,13 +276,13 @@ export const CONTROL_ERRORS = defineErrors({
   },
   FILES_EXIST: {
     message: '%s already there: nothing was written',
-    hint: 'move it away, or write over it: banyan init --force (secrets keep their passwords)',
+    hint: 'move it away, or write over it (secrets keep their passwords): %2',
     status: 409,
     exit: 3,
   },
   MONOLITH_SILENT: {
     message: 'the monolith does not answer at %s (%s)',
-    hint: 'start it, or correct --url, then run `banyan init --force` again',
+    hint: 'start it, or correct --url, then run the same command again: banyan init',
     status: 503,
     exit: 4,
     retry: true,

@@ -28,8 +28,8 @@ Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  demo  migrate  uninstall
 
 Start: banyan demo (no monolith needed) or banyan init
-Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed
-       5 a person must decide
+Exit:  0 done · 2 usage · 3 refused · 5 a person must decide
+       4 not done (timed out, stopped waiting): nothing is left half done
 More:  banyan <command> --help
 `
 

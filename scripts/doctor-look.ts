@@ -1,4 +1,5 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
+import { dirname } from 'node:path'
 import { ready, unansweredIn } from '../control/gather.ts'
 import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
@@ -90,7 +91,7 @@ export async function examine(
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
     check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
     ...(await monolithChecks(loaded)),
-    check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer.why)]),
+    check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer)]),
   ]
   return {
     slice,
@@ -177,13 +178,13 @@ async function sideOf(
 export async function lookAtDatabase(
   context: Context,
   loaded: Loaded,
-  wanted: Omit<SideWanted, 'urls'>,
+  wanted: Omit<SideWanted, 'urls' | 'folder'>,
   opened: Opened,
 ): Promise<SideFound> {
   const { name } = wanted
   try {
     const urls = await openUrls(context.config, loaded, name)
-    return await lookAtSide({ ...wanted, urls }, opened)
+    return await lookAtSide({ ...wanted, urls, folder: dirname(context.config) }, opened)
   } catch (error) {
     if (!(error instanceof BanyanError)) throw error
     return { checks: [check(name, 'named in the files', problemsOfError(error))] }
@@ -289,7 +290,10 @@ export async function monolithChecks({ project }: Loaded): Promise<Check[]> {
   ]
 }
 
-function serviceDown({ name, service }: Slice, why: string): Problem {
+function serviceDown(
+  { name, service }: Slice,
+  { why, mend }: Awaited<ReturnType<typeof ready>>,
+): Problem {
   const message = `the service ${service} isn't ready: ${why}`
-  return { code: 'SERVICE_DOWN', message, hint: `start it, then run \`banyan doctor ${name}\`` }
+  return { code: 'SERVICE_DOWN', message, hint: `${mend}, then run \`banyan doctor ${name}\`` }
 }

@@ -1,3 +1,6 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { readRogue } from '../../control/store/findings.ts'
 import { readJournal } from '../../control/store/journal.ts'
@@ -9,7 +12,7 @@ import { type GateSeen, remedyOf, wordChecks } from '../../scripts/doctor-gates.
 import { query } from '../support/cluster.ts'
 import { flip, inStep, until, verify } from '../support/flipping.ts'
 import { movingSlice } from '../support/moving-slice.ts'
-import { projectOf } from '../support/screen.ts'
+import { flat, projectOf } from '../support/screen.ts'
 
 interface Document {
   readonly stage: string | null
@@ -369,9 +372,22 @@ services: { rooms: { url: http://127.0.0.1:1, database: env:NOT_SET_EITHER } }
   )
   t.equal(exit, 3)
   t.match(text, /✖ CONTROL_NOT_STARTED/)
-  t.match(text, /✖ SERVICE_DOWN {2}the service rooms isn't ready/)
+  t.match(flat(text), /✖ SERVICE_DOWN {2}the service rooms isn't ready: .+ start it, then/)
   t.match(text, /✖ MONOLITH_DOWN {2}the monolith at http:\/\/127\.0\.0\.1:1 can't be reached/)
   t.match(text, '3 ✖\n')
+
+  const server = createServer((_, answer) => answer.writeHead(404).end())
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const config = `${folder}/banyan.yaml`
+  const yaml = await readFile(config, 'utf8')
+  await writeFile(config, yaml.replace(/(rooms: .*127\.0\.0\.1:)1/, `$1${port}`))
+  const running = await runScreen(t, config, context => runDoctor(context, 'rooms'))
+  t.match(
+    flat(running.text),
+    /isn't ready: GET \/ready answered 404 it must answer 2xx at GET \/ready, then run/,
+  )
 })
 
 void t.test('the words of both gates against the stage', async t => {
