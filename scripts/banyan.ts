@@ -130,7 +130,7 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
   )
   command('plan', 'what a flip would do now, and what stands in its way; moves nothing')
     .argument('<slice>')
-    .argument('[stage]', 'default: the next one')
+    .argument('[stage]', 'default: the next one; at moved: the way back, canary')
     .action(
       act(async (context, slice: string, stage: string | undefined) =>
         (await import('./plan.ts')).runPlan(context, slice, stage),

@@ -124,7 +124,7 @@ function screen(
       n === 0 ? `  ${line}` : line,
     ),
     ...problems.flatMap(each => problemLines(paintOf(context), each)),
-    ...(asleep ? ['? control is embedded, and nothing runs here yet: `banyan up` starts it'] : []),
+    ...(asleep ? ['? control is embedded, and not up: `banyan up` starts it'] : []),
   ]
   const next =
     problems.length > 0 ? 'doctor' : slices.length === 0 ? 'lint' : asleep ? 'up' : 'status'

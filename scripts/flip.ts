@@ -4,7 +4,8 @@ import type { SliceFact } from '../control/store/slices.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
-import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
+import { movesOwner, OFFERED_STAGES, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
+import { suggest } from '../model/suggest.ts'
 import { readWayBack } from '../control/way-back.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
@@ -152,7 +153,10 @@ export function stageOf(
   }
   const known = STAGE_NAMES.find(stage => stage === wanted)
   if (known) return known
-  const details = ['the stage', wanted, `it is one of ${STAGE_NAMES.join(', ')}`, command]
+  const meant = suggest(wanted, OFFERED_STAGES)
+  const list = `it is one of ${OFFERED_STAGES.join(', ')}`
+  const why = meant === undefined ? list : `did you mean ${meant}? ${list}`
+  const details = ['the stage', wanted, why, command]
   throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
 }
 

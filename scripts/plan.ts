@@ -87,7 +87,9 @@ export async function runPlan(
     const { wiring, store } = opened
     await mustBeKnown(opened, name)
     const { slice, fact } = await findSlice(opened, name)
-    const to = stageOf(stage, fact, undefined)
+    // Where the way forward isn't built, the way back is what can be planned.
+    const usual = STAGES[fact.stage].next.find(each => each !== 'retired')
+    const to = stageOf(stage ?? usual, fact, undefined, 'plan')
     await using databases = new SharedDatabases(() => wiring)
     const plan = await wholePlan({ store, wiring, databases }, context, { slice, fact, to })
     const paint = paintOf(context)

@@ -226,7 +226,7 @@ void t.test('doctor', async t => {
     )
     const asleep = await all(false)
     t.equal(asleep.exit, 0, 'an embedded control database before the first `up` is no fault')
-    t.match(asleep.text, /\? control is embedded, and nothing runs here yet[^]*next: banyan up\n$/)
+    t.match(asleep.text, /\? control is embedded, and not up[^]*next: banyan up\n$/)
     await undo()
   })
 
