@@ -10,7 +10,7 @@ import { type DatabaseUrls, unqualified, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { ownerOfRecord } from '../postgres/abandon.ts'
-import { databaseChange, fingerprintDifference } from '../postgres/gate.ts'
+import { databaseChange, fingerprintDifference, shortDifference } from '../postgres/gate.ts'
 import { preflight } from '../sync/preflight.ts'
 import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
@@ -224,7 +224,10 @@ async function sidesOf(
     // Another server is said once, by its own code.
     fingerprints.push({
       side,
-      difference: difference?.startsWith('database: ') ? null : difference,
+      difference:
+        difference === null || difference.startsWith('database: ')
+          ? null
+          : shortDifference(difference),
     })
   }
   return { fingerprints, changedDatabases }
@@ -251,7 +254,11 @@ async function preflightOf({ store, wiring }: GatherContext, slice: Slice): Prom
       ...preflight({ ...facts, tables }),
       ...preflight({ ...facts, tables: copied, direction: 'forward' }),
       ...slotBlockers({ project, stages: stages.set(slice.name, 'sync'), slots }),
-    ].map(({ code, message, hint }) => ({ code, message, hint }))
+    ].map(({ code, message, hint }) => ({
+      code,
+      message,
+      hint: hint.replaceAll('<slice>', slice.name),
+    }))
     // What is wrong with a server is said once.
     return [...new Map(blockers.map(each => [each.message, each])).values()]
   } finally {

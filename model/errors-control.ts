@@ -164,6 +164,12 @@ export const CONTROL_ERRORS = defineErrors({
     status: 404,
     exit: 2,
   },
+  USAGE: {
+    message: '%s',
+    hint: 'see `banyan %2--help`',
+    status: 422,
+    exit: 2,
+  },
   OPTION_INVALID: {
     message: '%s can\'t be "%s": %s',
     hint: 'see `banyan %4 --help`',

@@ -23,7 +23,7 @@ import { columnPairs } from './doctor-pairs.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { type Context, FilesInvalid, type Problem } from './context.ts'
 import { askControl, findSlice, openStore } from './control-store.ts'
-import { type Check, check, checksOf, PAIRS, problem, unknown } from './doctor-checks.ts'
+import { type Check, check, checksOf, PAIRS, problem, timed, unknown } from './doctor-checks.ts'
 import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
 import { monolithGone } from './upstreams.ts'
@@ -97,7 +97,7 @@ export async function examine(
     slice,
     stage,
     percent: control?.fact.percent ?? 0,
-    checks: checks.map(each => named(each, slice.name)),
+    checks: checks.map(each => named(each, slice.name, stage ?? 'legacy')),
     gates: standing,
     rogue: control?.rogue ?? [],
     abandoned: control?.abandoned,
@@ -107,12 +107,11 @@ export async function examine(
   }
 }
 
-/** The rules' hints are written for every slice; here the command to run again is known. */
-function named(one: Check, slice: string): Check {
-  const problems = one.problems.map(each => ({
-    ...each,
-    hint: each.hint.replaceAll('<slice>', slice),
-  }))
+/** The rules' hints are written for every slice; here the command to run again is known, and the step it keeps from. */
+function named(one: Check, slice: string, stage: Stage): Check {
+  const problems = one.problems.map(each =>
+    timed({ ...each, hint: each.hint.replaceAll('<slice>', slice) }, stage),
+  )
   return { ...one, problems }
 }
 

@@ -8,6 +8,7 @@ import { movesOwner, OFFERED_STAGES, type Stage, STAGES, STAGE_NAMES } from '../
 import { suggest } from '../model/suggest.ts'
 import { readWayBack } from '../control/way-back.ts'
 import type { FlipOptions } from './banyan.ts'
+import { named } from './checks-now.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
@@ -131,8 +132,8 @@ function nextOf(context: Context, name: string, stage: Stage, way: string): stri
 
 export function refused(context: Context, flip: FlipRow): ExitCode {
   const error = must(flip.error, 'why it was not done')
-  const blockers = (error.blockers ?? []).map(each => problemText(context, each)).join('')
-  say(context, flip, `${blockers}${problemText(context, error)}`)
+  const all = [...(error.blockers ?? []), error].map(each => named(each, flip.slice))
+  say(context, flip, all.map(each => problemText(context, each)).join(''))
   return error.exit
 }
 
