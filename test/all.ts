@@ -11,7 +11,14 @@ const ROOT = join(import.meta.dirname, '../..')
 /** Of one file, as .taprc has it. */
 const TIMEOUT_MS = 240_000
 /** The longest begin first, so that both jobs end together; what isn't here follows. */
-const FIRST = ['test/chaos/', 'test/e2e/', 'test/scripts/', 'test/sync/', 'test/postgres/', 'test/examples/']
+const FIRST = [
+  'test/chaos/',
+  'test/e2e/',
+  'test/scripts/',
+  'test/sync/',
+  'test/postgres/',
+  'test/examples/',
+]
 
 const files = ['dist/test', 'dist/services']
   .flatMap(folder => readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true }))
