@@ -54,7 +54,7 @@ const ready: Check = facts =>
     : {
         code: 'SERVICE_DOWN',
         message: `the service of "${facts.slice}" isn't ready: ${facts.serviceReady.why}`,
-        hint: `start it, then run the same command again`,
+        hint: `${facts.serviceReady.mend}, then run the same command again`,
       }
 
 const verified: Check = ({ slice, verification, outdated, limits }) => {

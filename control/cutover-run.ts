@@ -50,6 +50,11 @@ export interface CutoverRun {
   version: number
 }
 
+/** Where a slice stands whose owner is about to change: one step leads across. */
+export function standsAt({ from }: Pick<CutoverRun, 'from'>): Stage {
+  return from === 'legacy' ? 'canary' : 'moved'
+}
+
 /** What became of the epoch isn't known here: whoever settles reads it in the databases. */
 export class Unsettled extends Error {}
 

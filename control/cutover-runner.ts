@@ -11,7 +11,7 @@ import { cut, systemOf } from '../postgres/connection.ts'
 import { type GateState, type Preparation, readGate, type Verdict } from '../postgres/gate.ts'
 import { explain } from '../postgres/explain.ts'
 import { settle, type Settlement } from '../postgres/settle.ts'
-import { type CutoverRun, leftMs, type OrdersPort } from './cutover-run.ts'
+import { type CutoverRun, leftMs, type OrdersPort, standsAt } from './cutover-run.ts'
 import { release } from './cutover-steps.ts'
 import { ABANDON_STEPS, REHEARSED_UNTIL, type Step, type StepName, STEPS } from './cutover.ts'
 import type { SliceSessions } from './databases.ts'
@@ -121,8 +121,7 @@ function undone(run: CutoverRun, step: StepName, cause: unknown): BanyanError {
   // A step that is told to stop fails of whatever it was waiting for: that isn't why.
   const stopped = run.signal.aborted ? `its controller was told to stop at ${step}` : undefined
   const why = stopped ?? explain(cause).message
-  const from = run.from === 'legacy' ? 'legacy' : 'its service'
-  return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, from, why], { cause })
+  return new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, [run.slice, standsAt(run), why], { cause })
 }
 
 async function makeRun(options: RunnerOptions): Promise<CutoverRun> {

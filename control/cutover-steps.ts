@@ -5,7 +5,7 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import * as gate from '../postgres/gate.ts'
 import { clockOf, promote } from '../postgres/settle.ts'
 import { decideAbandon } from './decide-abandon.ts'
-import { type CutoverRun, leftMs, newOwner, oldOwner } from './cutover-run.ts'
+import { type CutoverRun, leftMs, newOwner, oldOwner, standsAt } from './cutover-run.ts'
 import { ackedBy, drainedBy } from './store/routers.ts'
 
 /** A fence that queues longer makes everybody behind it queue too. */
@@ -124,7 +124,7 @@ export async function prepare(run: CutoverRun): Promise<void> {
 export async function decide(run: CutoverRun): Promise<void> {
   const verdict = await gate.decide(run.legacy, run.slice, run.epoch, 'PROMOTED')
   if (verdict === 'ABORTED') {
-    const details = [run.slice, run.from, 'its epoch was aborted by somebody else']
+    const details = [run.slice, standsAt(run), 'its epoch was aborted by somebody else']
     throw new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, details)
   }
 }

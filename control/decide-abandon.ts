@@ -27,7 +27,7 @@ export async function decideAbandon({
     abandon(legacy, { slice, epoch, preparation, said }),
   )
   if (verdict === 'PROMOTED') return
-  const details = [slice, 'its service', 'its epoch was aborted by somebody else']
+  const details = [slice, 'moved', 'its epoch was aborted by somebody else']
   throw new BanyanError(CONTROL_ERRORS.FLIP_UNDONE, details)
 }
 

@@ -35,7 +35,8 @@ export interface SliceFacts {
   readonly routers: readonly RouterFact[]
   /** The newest orders; a router on an older version hasn't acknowledged them. */
   readonly ordersVersion: number
-  readonly serviceReady: { readonly ok: boolean; readonly why: string }
+  /** `mend`: what is asked of it; empty where nothing is. */
+  readonly serviceReady: { readonly ok: boolean; readonly why: string; readonly mend: string }
   readonly verification: {
     readonly ageMs: number
     readonly rows: number

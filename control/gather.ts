@@ -10,7 +10,7 @@ import { type DatabaseUrls, unqualified, type Wiring } from '../model/wiring.ts'
 import { readCatalog } from '../postgres/catalog.ts'
 import { connect } from '../postgres/connection.ts'
 import { ownerOfRecord } from '../postgres/abandon.ts'
-import { databaseChange, fingerprintDifference } from '../postgres/gate.ts'
+import { databaseChange, fingerprintDifference, shortDifference } from '../postgres/gate.ts'
 import { preflight } from '../sync/preflight.ts'
 import { oneWayBlockers } from '../sync/preflight-columns.ts'
 import { readPreflight } from '../sync/preflight-facts.ts'
@@ -32,6 +32,7 @@ import { readWayBack, SILENT_MAX_MS } from './way-back.ts'
 import { lastVerification, whyOutdated } from './store/verifications.ts'
 
 const READY_TIMEOUT_MS = 1_000
+const ANSWERS = 'it must answer 2xx at GET /ready'
 
 export interface GatherContext {
   readonly store: Store
@@ -223,7 +224,10 @@ async function sidesOf(
     // Another server is said once, by its own code.
     fingerprints.push({
       side,
-      difference: difference?.startsWith('database: ') ? null : difference,
+      difference:
+        difference === null || difference.startsWith('database: ')
+          ? null
+          : shortDifference(difference),
     })
   }
   return { fingerprints, changedDatabases }
@@ -250,7 +254,11 @@ async function preflightOf({ store, wiring }: GatherContext, slice: Slice): Prom
       ...preflight({ ...facts, tables }),
       ...preflight({ ...facts, tables: copied, direction: 'forward' }),
       ...slotBlockers({ project, stages: stages.set(slice.name, 'sync'), slots }),
-    ].map(({ code, message, hint }) => ({ code, message, hint }))
+    ].map(({ code, message, hint }) => ({
+      code,
+      message,
+      hint: hint.replaceAll('<slice>', slice.name),
+    }))
     // What is wrong with a server is said once.
     return [...new Map(blockers.map(each => [each.message, each])).values()]
   } finally {
@@ -275,14 +283,14 @@ export async function ready(url: string): Promise<SliceFacts['serviceReady']> {
       signal: AbortSignal.timeout(READY_TIMEOUT_MS),
     })
     await answer.arrayBuffer()
-    return answer.ok
-      ? { ok: true, why: '' }
-      : { ok: false, why: `GET /ready answered ${answer.status}` }
+    if (answer.ok) return { ok: true, why: '', mend: '' }
+    return { ok: false, why: `GET /ready answered ${answer.status}`, mend: ANSWERS }
   } catch (error) {
     const cause = (error as { cause?: { code?: string } }).cause?.code
     return {
       ok: false,
       why: `GET ${new URL('/ready', url).href}: ${cause ?? (error as Error).message}`,
+      mend: (error as Error).name === 'TimeoutError' ? `${ANSWERS} within 1 s` : 'start it',
     }
   }
 }

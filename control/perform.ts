@@ -235,7 +235,7 @@ async function refused(
 }
 
 function blockedError(flip: FlipRow, blockers: NonNullable<FlipError['blockers']>): FlipError {
-  const codes = blockers.map(each => each.code).join(', ')
+  const codes = [...new Set(blockers.map(each => each.code))].join(', ')
   const error = new BanyanError(CONTROL_ERRORS.FLIP_REFUSED, [flip.slice, flip.to, codes])
   return { ...asFlipError(error), blockers }
 }

@@ -111,6 +111,19 @@ export function nextStep(fact: Wanted): WantedStep | undefined {
   return { to, percent, kind }
 }
 
+/** All the steps that would be taken by themselves, one after the other. */
+export function stepsAhead(fact: Wanted): WantedStep[] {
+  const steps: WantedStep[] = []
+  for (
+    let step = nextStep(fact);
+    step;
+    step = nextStep({ ...fact, stage: step.to, percent: step.percent })
+  ) {
+    steps.push(step)
+  }
+  return steps
+}
+
 /** Slices in motion whose file is gone: without it nobody knows their tables and routes, so the last files count. */
 export function lostSlices(project: Project, facts: readonly SliceFact[]): SliceFact[] {
   return facts.filter(

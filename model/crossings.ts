@@ -104,14 +104,25 @@ interface Question {
 export function unansweredCrossings(question: Question): Diagnostic[] {
   const { slice, facts } = question
   const triggers = facts.triggers.filter(trigger => Object.hasOwn(slice.tables, trigger.table))
-  return sortDiagnostics([
+  const found = [
     ...crossingKeys(slice, facts.foreignKeys).flatMap(crossing => askKey(question, crossing)),
     ...triggers.flatMap(trigger => askTrigger(question, trigger)),
     ...[...facts.sideWrites].flatMap(([table, share]) => askSideWrite(question, table, share)),
-  ])
+  ]
+  return sortDiagnostics(
+    found.map(each => ('missing' in each ? unanswered(question, each, found) : each)),
+  )
 }
 
-function askKey(question: Question, crossing: Crossing): Diagnostic[] {
+/** What an answer to a key means, in a word; docs/config.md has the whole. */
+const MEANS: Readonly<Record<FkAnswer, string>> = {
+  check: 'legacy keeps the key',
+  copy: 'the service keeps it, against a read copy',
+  loose: 'it is dropped while the service owns the table',
+  refuse: 'legacy refuses to delete such a parent',
+}
+
+function askKey(question: Question, crossing: Crossing): (Diagnostic | Unanswered)[] {
   const { slice, source, copies } = question
   const { key, outside, fact } = crossing
   const given = slice.foreignKeys[key]
@@ -122,7 +133,7 @@ function askKey(question: Question, crossing: Crossing): Diagnostic[] {
     const unused = Object.keys(slice.foreignKeys).filter(name => !known.includes(name))
     const meant = suggest(key, unused)
     const missing = { section: 'foreignKeys', name: key, words, mistyped: meant } as const
-    return [unanswered(question, CONFIG_ERRORS.FK_CROSSES, details, missing)]
+    return [{ rule: CONFIG_ERRORS.FK_CROSSES, details, missing }]
   }
   const span = source.at(['foreignKeys', key], 'value')
   if (!ANSWERS[outside].includes(given.answer)) {
@@ -135,7 +146,7 @@ function askKey(question: Question, crossing: Crossing): Diagnostic[] {
   return [diagnostic({ source, span, rule: CONFIG_ERRORS.FK_COPY, details })]
 }
 
-function askTrigger(question: Question, trigger: TriggerFact): Diagnostic[] {
+function askTrigger(question: Question, trigger: TriggerFact): Unanswered[] {
   const { triggers } = question.slice
   if (Object.hasOwn(triggers, trigger.name)) return []
   const mistyped = suggest(
@@ -144,10 +155,10 @@ function askTrigger(question: Question, trigger: TriggerFact): Diagnostic[] {
   )
   const missing = { section: 'triggers', name: trigger.name, words: ['run', 'skip'], mistyped }
   const details = [trigger.name, trigger.table]
-  return [unanswered(question, CONFIG_ERRORS.TRIGGER_UNANSWERED, details, missing)]
+  return [{ rule: CONFIG_ERRORS.TRIGGER_UNANSWERED, details, missing }]
 }
 
-function askSideWrite(question: Question, table: string, share: number): Diagnostic[] {
+function askSideWrite(question: Question, table: string, share: number): Unanswered[] {
   const { slice } = question
   if (Object.hasOwn(slice.sideWrites, table) || Object.hasOwn(slice.tables, table)) return []
   const percent = share < 0.01 ? 'less than 1 %' : `${Math.round(share * 100)} %`
@@ -158,7 +169,7 @@ function askSideWrite(question: Question, table: string, share: number): Diagnos
   const words = ['service', 'legacy', 'dropped']
   const missing = { section: 'sideWrites', name: table, words, mistyped }
   const details = [percent, slice.name, table]
-  return [unanswered(question, CONFIG_ERRORS.SIDE_WRITE, details, missing)]
+  return [{ rule: CONFIG_ERRORS.SIDE_WRITE, details, missing }]
 }
 
 interface Missing {
@@ -169,23 +180,49 @@ interface Missing {
   readonly mistyped: string | undefined
 }
 
+interface Unanswered {
+  readonly rule: ErrorRule
+  readonly details: readonly string[]
+  readonly missing: Missing
+}
+
+/** `found`: all that was; a section that isn't there is added once, whole, by the first that needs it. */
 function unanswered(
   { source }: Question,
-  rule: ErrorRule,
-  details: readonly string[],
-  { section, name, words, mistyped }: Missing,
+  { rule, details, missing }: Unanswered,
+  found: readonly (Diagnostic | Unanswered)[],
 ): Diagnostic {
+  const { section, name, mistyped } = missing
   if (mistyped !== undefined) {
     const hint = `"${mistyped}" is not in the database; did you mean "${name}"?`
     return diagnostic({ source, span: source.at([section, mistyped], 'key'), rule, details, hint })
   }
-  const line = `${name}: ${words.join(' | ')}`
   const here = hasSection(source, section)
+  const together = found.flatMap(each =>
+    'missing' in each && each.missing.section === section && each.missing.mistyped === undefined
+      ? [each.missing]
+      : [],
+  )
+  const first = together[0] === missing
+  const all = together.map(lineOf).join(', ')
+  const means = first && section === 'foreignKeys' ? meaningOf(together) : ''
   const hint = here
-    ? `add a line under ${section}: \`${line}\``
-    : `add a section: \`${section}: { ${line} }\``
+    ? `add a line under ${section}: \`${lineOf(missing)}\`${means}`
+    : first
+      ? `add a section: \`${section}: { ${all} }\`${means}`
+      : `it is in the section that is to be added, above`
   const span = source.at([here ? section : 'tables'], 'key')
   return diagnostic({ source, span, rule, details, hint })
+}
+
+function lineOf({ name, words }: Missing): string {
+  return `${name}: ${words.join(' | ')}`
+}
+
+function meaningOf(all: readonly Missing[]): string {
+  const words = new Set(all.flatMap(each => each.words))
+  const known = Object.entries(MEANS).filter(([word]) => words.has(word))
+  return ` (${known.map(([word, what]) => `${word}: ${what}`).join('; ')})`
 }
 
 function hasSection(source: Source, section: string): boolean {

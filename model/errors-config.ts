@@ -4,7 +4,7 @@ import { defineErrors } from './errors.ts'
 export const CONFIG_ERRORS = defineErrors({
   CONFIG_MISSING: {
     message: 'there is no %s',
-    hint: 'go to the folder that has it, or name the file: `banyan --config <file> lint`',
+    hint: 'go to the folder that has it, name it with --config, or make one: `banyan init --url <monolith>`',
     status: 404,
     exit: 2,
   },

@@ -29,8 +29,8 @@ export const CONTROL_ERRORS = defineErrors({
     retry: true,
   },
   RETIRE_LATER: {
-    message: '"%s" can\'t be retired by this version',
-    hint: 'it stays at moved, with its way back; see `banyan status %1`',
+    message: '"%s" can\'t be retired: that isn\'t built yet',
+    hint: 'at moved it keeps its way back; see `banyan status %1`',
     status: 409,
     exit: 3,
   },
@@ -121,15 +121,15 @@ export const CONTROL_ERRORS = defineErrors({
     exit: 5,
   },
   CONTROL_NOT_STARTED: {
-    message: 'nothing runs here yet, so there is no control database to ask',
-    hint: 'start it: banyan up',
+    message: 'no control database runs here, so there is nobody to ask',
+    hint: 'start it: banyan up (with --router-only there is none)',
     status: 503,
     exit: 4,
     retry: true,
   },
   CONTROL_AWAY: {
     message: 'the control database does not answer: %s',
-    hint: 'traffic goes on without it; start it: banyan up',
+    hint: 'routers that run go on by their last table; start it: banyan up',
     status: 503,
     exit: 4,
     retry: true,
@@ -162,6 +162,12 @@ export const CONTROL_ERRORS = defineErrors({
     message: 'there is no part "%s"',
     hint: 'the parts are router, sync and control: banyan run router',
     status: 404,
+    exit: 2,
+  },
+  USAGE: {
+    message: '%s',
+    hint: 'see `banyan %2--help`',
+    status: 422,
     exit: 2,
   },
   OPTION_INVALID: {
@@ -215,7 +221,13 @@ export const CONTROL_ERRORS = defineErrors({
   },
   SLICES_AWAY: {
     message: 'slices are not at legacy: %s',
-    hint: 'take them back first: banyan back <slice> legacy',
+    hint: 'take them back first: banyan back %2 legacy',
+    status: 409,
+    exit: 3,
+  },
+  FILES_WANT_MORE: {
+    message: 'files want their slices further than legacy: %s',
+    hint: 'a controller that reads them would install everything again: write `stage: legacy` there, then run `banyan uninstall` again',
     status: 409,
     exit: 3,
   },
@@ -276,13 +288,13 @@ export const CONTROL_ERRORS = defineErrors({
   },
   FILES_EXIST: {
     message: '%s already there: nothing was written',
-    hint: 'move it away, or write over it: banyan init --force (secrets keep their passwords)',
+    hint: 'move it away, or write over it (secrets keep their passwords): %2',
     status: 409,
     exit: 3,
   },
   MONOLITH_SILENT: {
     message: 'the monolith does not answer at %s (%s)',
-    hint: 'start it, or correct --url, then run `banyan init --force` again',
+    hint: 'start it, or correct --url, then run the same command again: banyan init',
     status: 503,
     exit: 4,
     retry: true,

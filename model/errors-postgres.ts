@@ -96,7 +96,7 @@ export const POSTGRES_ERRORS = defineErrors({
   },
   WAL_LEVEL: {
     message: 'PostgreSQL at %s has wal_level = %s; changes can only be captured with logical',
-    hint: 'there: ALTER SYSTEM SET wal_level = logical; restart the server (this needs a restart); then run `banyan doctor <slice>`',
+    hint: '%3; then run `banyan doctor <slice>`',
     status: 500,
     exit: 3,
   },

@@ -7,7 +7,7 @@ export interface ErrorRule {
   /** What to do; ends in the next command. `%s` are filled by the same details, by index: `%1`, `%2`. */
   readonly hint: string
   readonly status: number
-  /** 2 usage · 3 refused · 4 timed out, nothing changed · 5 a person must decide */
+  /** 2 usage · 3 refused · 4 not done, nothing is left half done · 5 a person must decide */
   readonly exit: 2 | 3 | 4 | 5
   /** True where trying again, unchanged, may succeed. */
   readonly retry: boolean

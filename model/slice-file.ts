@@ -185,9 +185,7 @@ export const SliceFile = z.strictObject({
   service: Name.describe(
     'The service that the slice moves to: a name under services in banyan.yaml.',
   ),
-  stage: z
-    .enum(WANTED)
-    .describe('Where the slice is wanted. `banyan flip` and `banyan back` edit this.'),
+  stage: z.enum(WANTED).describe('Where the slice is wanted. `banyan flip` edits this.'),
   routes: z
     .array(RouteText)
     .min(1)

@@ -28,6 +28,9 @@ export const STAGES: Readonly<Record<Stage, StageRule>> = {
 
 export const STAGE_NAMES = Object.keys(STAGES) as readonly Stage[]
 
+/** Those that can be asked for: nothing retires a slice yet. */
+export const OFFERED_STAGES = STAGE_NAMES.filter(stage => stage !== 'retired')
+
 /** True where the two stages have different owners: the flip between them is the fenced protocol. */
 export function movesOwner(from: Stage, to: Stage): boolean {
   return STAGES[from].owner !== STAGES[to].owner

@@ -207,6 +207,17 @@ export async function fingerprintDifference(
   return rows[0]!.what
 }
 
+/** `columns of public.visits: was id bigint, is id bigint, note text` → `columns of public.visits: + note text` */
+export function shortDifference(text: string): string {
+  const [, object, was = '', now = ''] = /^(columns of .*?): was (.*), is (.*)$/s.exec(text) ?? []
+  if (object === undefined) return text
+  const [before, after] = [was.split(', '), now.split(', ')]
+  const gone = before.filter(each => !after.includes(each)).map(each => `- ${each}`)
+  const came = after.filter(each => !before.includes(each)).map(each => `+ ${each}`)
+  const all = [...gone, ...came]
+  return `${object}: ${all.length > 0 ? all.join(', ') : 'another order'}`
+}
+
 /** Which server this is, where that isn't what the slice has on record (a restore, a failover, a copy); null where it is. */
 export async function databaseChange(
   client: pg.ClientBase,

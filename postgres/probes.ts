@@ -15,6 +15,8 @@ export interface ServerFacts {
   readonly system: System | null
   readonly standby: boolean
   readonly walLevel: string
+  /** Another one is set, and waits for the server's restart. */
+  readonly walLevelPending: boolean
   readonly maxReplicationSlots: number
   readonly usedSlots: number
   readonly maxWalSenders: number
@@ -81,7 +83,10 @@ export function captureBlockers(facts: ServerFacts, where: string, needs: Needs)
   const { usedSlots, maxReplicationSlots, usedSenders, maxWalSenders } = facts
   if (facts.standby) blockers.push(new BanyanError(RULES.STANDBY, [place]))
   if (facts.walLevel !== 'logical') {
-    blockers.push(new BanyanError(RULES.WAL_LEVEL, [place, facts.walLevel]))
+    const remedy = facts.walLevelPending
+      ? 'another one is set there: only the restart of the server is missing'
+      : 'there: ALTER SYSTEM SET wal_level = logical; restart the server (this needs a restart)'
+    blockers.push(new BanyanError(RULES.WAL_LEVEL, [place, facts.walLevel, remedy]))
   }
   if (usedSlots + needs.slots > maxReplicationSlots) {
     const enough = usedSlots + needs.slots
@@ -139,6 +144,7 @@ SELECT pg_catalog.json_build_object(
     pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END,
   'standby', pg_catalog.pg_is_in_recovery(),
   'walLevel', pg_catalog.current_setting('wal_level'),
+  'walLevelPending', (SELECT s.pending_restart FROM pg_catalog.pg_settings s WHERE s.name = 'wal_level'),
   'maxReplicationSlots', pg_catalog.current_setting('max_replication_slots')::int,
   'usedSlots', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots),
   'maxWalSenders', pg_catalog.current_setting('max_wal_senders')::int,

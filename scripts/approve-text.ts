@@ -46,8 +46,7 @@ function standingLines({ approvals, needed, proposed, goodForMs, file }: Approve
   }
   if (missing > 0) return [approved, `  ${more}`]
   if (missing < 0) return [approved, '  that is enough, whoever asks for the flip']
-  const own = "one's own approval doesn't count for a flip that one asks for"
-  return [approved, `  enough for a flip that anybody else asks for: ${own}`]
+  return [approved, `  enough, unless ${by} asks for the flip: nobody's own approval counts`]
 }
 
 function nextOf({ plan, proposed, needed, approvals }: Approved): string {

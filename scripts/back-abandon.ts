@@ -14,6 +14,7 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { STAGES } from '../model/stage.ts'
 import { ageText, clockText } from './amounts.ts'
+import { againText } from './back.ts'
 import type { BackOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText, problemText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
@@ -183,8 +184,8 @@ async function sayDone(
   context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)
   const patch = await stageInFile(context.config, slice, flip.to, undefined)
   if (patch.diff !== '') {
-    const still = `${slice.file} still wants ${slice.stage}; to make it say what is:`
-    context.write(`  ${still}\n${patch.diff}`)
+    const again = againText(context, slice, { stage: flip.to, percent: flip.percent })
+    context.write(`${again}\n${patch.diff}`)
   }
   context.write(`next: ${commandLine(context, `why ${name}`)}\n`)
 }

@@ -1,5 +1,6 @@
 /** `banyan back`: the brake. An override in the control database, at once; the slice goes back step by step and stays. */
 import { asFlipError } from '../control/perform.ts'
+import { stepsAhead } from '../control/reconcile.ts'
 import { type FlipError, type FlipRow, readFlips } from '../control/store/flips.ts'
 import { append } from '../control/store/journal.ts'
 import { readSlices, setOverride, type SliceFact } from '../control/store/slices.ts'
@@ -14,8 +15,9 @@ import { explain } from '../postgres/explain.ts'
 import type { FlipOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withGoodFiles } from './control-store.ts'
+import { fit } from './fit.ts'
 import { stageOf } from './flip.ts'
-import { flipLine, stepsLine } from './flip-text.ts'
+import { flipLine, proposedText, roadText, stepsLine, wantsText } from './flip-text.ts'
 import { liveLine } from './live.ts'
 import { brokenKeys, orphanedKeys, orphanLines } from './orphans-text.ts'
 import { awaitFlip, stageInFile, stoppedWaiting, type Waiting, withController } from './move.ts'
@@ -70,11 +72,27 @@ export async function runBack(
     if (error) return notThere(context, error)
     context.write(`  the brake is on until: ${commandLine(context, `release ${name}`)}\n`)
     if (diff !== '') {
-      context.write(`  ${slice.file} still wants ${slice.stage}; to make it say what is:\n${diff}`)
+      context.write(`${againText(context, slice, { stage: to, percent: 0 })}\n${diff}`)
     }
     context.write(`next: ${commandLine(context, `why ${name}`)}\n`)
     return 0
   })
+}
+
+/** What a release would do, as long as the file is what it is. */
+export function againText(
+  context: Context,
+  slice: Slice,
+  here: { readonly stage: Stage; readonly percent: number },
+): string {
+  const wanted = { wantedStage: slice.stage, wantedPercent: slice.canary.percent, override: null }
+  const steps = stepsAhead({ ...here, ...wanted })
+  const goes =
+    steps.length > 0
+      ? `it goes ${roadText(steps)} again`
+      : `${slice.stage} stands as proposed again`
+  const wants = `  ${slice.file} still wants ${wantsText(slice)}: once released, ${goes}${steps.length > 0 ? proposedText(slice, steps) : ''}`
+  return fit(context, [`${wants}, unless the file is made to say what is:`]).join('\n')
 }
 
 /** Empty where the file says so already, or is so broken that nothing can be said. */

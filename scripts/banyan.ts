@@ -4,6 +4,8 @@ import { existsSync, realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { Command, CommanderError } from 'commander'
+import { BanyanError } from '../model/errors.ts'
+import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { contextOf, fail, type Context, type ExitCode } from './context.ts'
 import { DEMO_CONFIG } from './folders.ts'
 
@@ -28,8 +30,8 @@ Look   status [-w]  why <slice>  journal [slice]
 Run    up  run router|sync|control  demo  migrate  uninstall
 
 Start: banyan demo (no monolith needed) or banyan init
-Exit:  0 done · 2 usage · 3 refused · 4 timed out, nothing changed
-       5 a person must decide
+Exit:  0 done · 2 usage · 3 refused · 5 a person must decide
+       4 not done (timed out, stopped waiting): nothing is left half done
 More:  banyan <command> --help
 `
 
@@ -52,13 +54,15 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
   // Listening must not keep a command alive that has nothing left to do.
   process.channel?.unref()
   let exit: ExitCode = 0
-  const program = commands(async (globals, run) => {
-    const context = contextOf({
+  const contextFor = (globals: Globals): Context =>
+    contextOf({
       config: globals.config ?? (globals.fresh ? PROJECT : defaultConfig()),
       json: globals.json ?? false,
       signal: stop.signal,
       self: selfOf(globals.config),
     })
+  const program = commands(async (globals, run) => {
+    const context = contextFor(globals)
     exit = await run(context).catch((error: unknown) => fail(context, error))
   })
   program.version(await packageVersion(), '-v, --version')
@@ -66,7 +70,13 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
-    return error.exitCode === 0 ? 0 : 2
+    if (error.exitCode === 0) return 0
+    const [said = '', ...more] = error.message.replace(/^error: /, '').split('\n')
+    const meant = more.map(each => each.replace(/^\((.*)\)$/, ': $1')).join('')
+    const known = program.commands.find(each => args.includes(each.name()))
+    const details = [`${said}${meant}`, known ? `${known.name()} ` : '']
+    const json = args.includes('--json')
+    return fail(contextFor({ json }), new BanyanError(CONTROL_ERRORS.USAGE, details))
   }
   return exit
 }
@@ -89,7 +99,8 @@ async function packageVersion(): Promise<string> {
 function commands(start: (globals: Globals, run: Run) => Promise<void>): Command {
   const program = new Command('banyan')
   program.exitOverride().enablePositionalOptions(false)
-  program.showSuggestionAfterError().showHelpAfterError('(banyan --help lists the commands)')
+  // What it would print itself has neither a code nor the next command.
+  program.showSuggestionAfterError().configureOutput({ writeErr: () => undefined })
   program.helpInformation = () => HELP
   /** One command; `--json` and `--config` may stand before or after its name. */
   const command = (usage: string, about: string): Command =>
@@ -130,7 +141,7 @@ function commands(start: (globals: Globals, run: Run) => Promise<void>): Command
   )
   command('plan', 'what a flip would do now, and what stands in its way; moves nothing')
     .argument('<slice>')
-    .argument('[stage]', 'default: the next one')
+    .argument('[stage]', 'default: the next one; at moved: the way back, canary')
     .action(
       act(async (context, slice: string, stage: string | undefined) =>
         (await import('./plan.ts')).runPlan(context, slice, stage),

@@ -57,7 +57,7 @@ export async function checkFlip(
   try {
     return checked(to, await within(limitMs, gatherFacts(asked, slice, to)), null)
   } catch (error) {
-    const missing = problemOf(error)
+    const missing = named(problemOf(error), slice.name)
     try {
       return checked(to, await within(limitMs, factsWithoutDatabases(asked, slice, to)), missing)
     } catch {
@@ -119,6 +119,11 @@ async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
     clearTimeout(timer)
     work.catch(() => undefined)
   }
+}
+
+/** The rules' hints are written for every slice. */
+export function named<T extends Blocker>(problem: T, slice: string): T {
+  return { ...problem, hint: problem.hint.replaceAll('<slice>', slice) }
 }
 
 /** What an error says to a person. */

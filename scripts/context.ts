@@ -9,7 +9,7 @@ import { paintOf, type Problem, problemLines } from './paint.ts'
 
 export type { Problem }
 
-/** 0 done · 2 usage · 3 refused · 4 timed out, nothing changed · 5 a person must decide */
+/** 0 done · 2 usage · 3 refused · 4 not done (timed out, stopped waiting): nothing is left half done · 5 a person must decide */
 export type ExitCode = 0 | 2 | 3 | 4 | 5
 
 export interface Context {

@@ -1,9 +1,22 @@
 /** The SQL that a database's administrator reads and runs: each statement with a line that says why. For `psql -f`. */
+import { placeOf } from '../postgres/explain.ts'
 import { doBlock, literal } from '../postgres/sql.ts'
 import type { RoleStep } from '../postgres/roles.ts'
 
 /** Stands where the owner's name belongs and nobody could be asked for it. */
 export const PLACEHOLDER = 'OWNER_OF_THE_TABLES'
+
+/** Beside banyan.yaml: the roles of `legacy` or of a service. */
+export function dbaFile(name: string): string {
+  return name === 'legacy' ? 'for-dba.sql' : `for-dba-${name}.sql`
+}
+
+/** As a superuser runs such a file from here: who that is, psql asks or knows. */
+export function psqlLine(url: string, database: string, file: string): string {
+  const [, host, port] = /^(.*):(\d+)$/.exec(placeOf(url)) ?? []
+  const at = host === undefined || port === undefined ? '' : ` -h ${host} -p ${port}`
+  return `psql${at} -d ${database} -f ${file}`
+}
 
 interface SqlFile {
   readonly database: string

@@ -30,7 +30,7 @@ export function errorsPage(areas: readonly ErrorArea[]): string {
 <!-- Generated from the tables in model/ by \`npm run docs\`. Edit those. -->
 
 Every error has a code, and a code is never used for anything else. \`…\` is filled in when it happens.
-**Exit** is what a command ends with: 2 usage, 3 refused, 4 timed out and nothing changed, 5 a person must decide.
+**Exit** is what a command ends with: 2 usage, 3 refused, 4 not done (timed out, stopped waiting) and nothing left half done, 5 a person must decide.
 **Again** says whether trying again, unchanged, may succeed.
 
 ${sections.join('\n\n')}

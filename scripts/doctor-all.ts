@@ -6,10 +6,11 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { countOf } from './amounts.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
-import { type Check, check, countsOf, problemsOf } from './doctor-checks.ts'
+import { byStep, type Check, check, countsOf, pressing, problemsOf } from './doctor-checks.ts'
 import { lookAtControl } from './doctor-control.ts'
 import {
   examine,
+  type Examined,
   type Loaded,
   lookAtDatabase,
   monolithChecks,
@@ -22,20 +23,30 @@ import { openControlUrl } from './wiring.ts'
 
 /** Throws only what is no finding: a defect. */
 export async function doctorAll(context: Context, loaded: Loaded): Promise<ExitCode> {
-  const found = [
+  const databases = [
     ...(await controlChecks(context, loaded)),
     ...(await databaseChecks(context, loaded)),
     ...(await monolithChecks(loaded)),
-    ...(await sliceChecks(context, loaded)),
   ]
+  const examined = await examineAll(context, loaded)
+  const found = [...databases, ...examined.flatMap(each => each.checks)]
   const asleep = found.some(isAsleep)
   const checks = merged(found.map(each => (isAsleep(each) ? unasked(each) : each)))
   const counts = countsOf(checks)
+  // What concerns a later step of its slice alone can wait.
+  const later = new Set(
+    examined.flatMap(({ checks: own, stage = 'legacy' }) =>
+      problemsOf(own)
+        .filter(each => !pressing(each, stage))
+        .map(each => each.message),
+    ),
+  )
+  const urgent = problemsOf(checks).some(each => !later.has(each.message))
   const slices = loaded.project.slices.map(each => each.name)
   context.write(
     context.json
       ? jsonText({ slices, ...counts, controlStarted: !asleep, checks })
-      : screen(context, loaded, checks, asleep),
+      : screen(context, loaded, checks, { asleep, urgent }),
   )
   return counts.bad === 0 ? 0 : 3
 }
@@ -65,13 +76,17 @@ async function databaseChecks(context: Context, loaded: Loaded): Promise<Check[]
 }
 
 /** One slice after the other: each takes sessions in two databases. */
-async function sliceChecks(context: Context, loaded: Loaded): Promise<Check[]> {
-  const checks: Check[] = []
+async function examineAll(
+  context: Context,
+  loaded: Loaded,
+): Promise<Pick<Examined, 'stage' | 'checks'>[]> {
+  const all: Pick<Examined, 'stage' | 'checks'>[] = []
   for (const slice of loaded.project.slices) {
     await using opened = new Closers()
-    checks.push(...(await examine(context, loaded, slice, opened)).checks)
+    const { stage, checks } = await examine(context, loaded, slice, opened)
+    all.push({ stage, checks })
   }
-  return checks
+  return all
 }
 
 /** An embedded control database before the first `up` is no fault. */
@@ -106,7 +121,7 @@ function screen(
   context: Context,
   { project }: Loaded,
   checks: readonly Check[],
-  asleep: boolean,
+  { asleep, urgent }: { readonly asleep: boolean; readonly urgent: boolean },
 ): string {
   const colors = pc.createColors(context.color)
   const problems = printable(problemsOf(checks))
@@ -123,10 +138,12 @@ function screen(
     ...flow(places, widthOf(context) - 2, { indent: '  ' }).map((line, n) =>
       n === 0 ? `  ${line}` : line,
     ),
-    ...problems.flatMap(each => problemLines(paintOf(context), each)),
-    ...(asleep ? ['? control is embedded, and nothing runs here yet: `banyan up` starts it'] : []),
+    ...byStep(problems).flatMap(step => [
+      ...(step.title === undefined ? [] : [colors.bold(step.title)]),
+      ...step.problems.flatMap(each => problemLines(paintOf(context), each)),
+    ]),
+    ...(asleep ? ['? control is embedded, and not up: `banyan up` starts it'] : []),
   ]
-  const next =
-    problems.length > 0 ? 'doctor' : slices.length === 0 ? 'lint' : asleep ? 'up' : 'status'
+  const next = urgent ? 'doctor' : slices.length === 0 ? 'lint' : asleep ? 'up' : 'status'
   return `${[...fit(context, lines), `next: ${commandLine(context, next)}`].join('\n')}\n`
 }

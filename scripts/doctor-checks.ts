@@ -1,6 +1,13 @@
 /** What `banyan doctor` counts: one check is one question about one place, and problems are sorted under the question they answer. */
 import type { BanyanError } from '../model/errors.ts'
+import { PREFLIGHT_ERRORS } from '../model/errors-preflight.ts'
+import { type Stage, STAGE_NAMES, STAGES } from '../model/stage.ts'
 import type { Problem } from './context.ts'
+
+export interface Found extends Problem {
+  /** The step that is refused for it; absent: it stops none, or matters at once. */
+  readonly before?: Stage
+}
 
 export interface Check {
   /** `legacy`, a service, `control`, or the slice itself. */
@@ -8,7 +15,7 @@ export interface Check {
   readonly what: string
   /** `unknown`: what it takes to look wasn't there; another check says why. */
   readonly state: 'ok' | 'bad' | 'unknown'
-  readonly problems: readonly Problem[]
+  readonly problems: readonly Found[]
 }
 
 /** A question, and the codes that answer it with no. */
@@ -47,6 +54,42 @@ export const PAIRS: readonly Question[] = [
   ['columns that stay behind', ['COLUMN_LEFT']],
   ['keys', ['KEY_MISMATCH', 'KEY_UNMAPPED']],
 ]
+
+/** As control/checks.ts asks: preflight on the way to sync, the service before it is read, what is unanswered before it owns. */
+const BEFORE: Readonly<Partial<Record<string, Stage>>> = {
+  ...Object.fromEntries(Object.keys(PREFLIGHT_ERRORS).map(code => [code, 'sync'])),
+  ...Object.fromEntries(
+    [...SERVER, ...ROLES].flatMap(([, codes]) => codes).map(code => [code, 'sync']),
+  ),
+  // They keep nothing from moving, and are wrong at every stage.
+  ...{ NOT_DURABLE: undefined, ROLES_SAME: undefined, ROLE_IS_SUPERUSER: undefined },
+  SERVICE_DOWN: 'shadow',
+  ...{ FK_CROSSES: 'moved', FK_ANSWER: 'moved', FK_COPY: 'moved', TRIGGER_UNANSWERED: 'moved' },
+  ...{ SIDE_WRITE: 'moved', MAPPING_ONE_WAY: 'moved' },
+}
+
+/** The problem of a slice at that stage, with the step that it keeps it from. */
+export function timed(problem: Found, stage: Stage): Found {
+  const before = BEFORE[problem.code]
+  const ahead = before && STAGE_NAMES.indexOf(before) > STAGE_NAMES.indexOf(stage)
+  return ahead ? { ...problem, before } : problem
+}
+
+/** True where it matters now, or keeps a slice at that stage from its next step. */
+export function pressing({ before }: Found, stage: Stage): boolean {
+  return before === undefined || before === STAGES[stage].next[0]
+}
+
+/** What matters at once first, then under each step what it is refused for. */
+export function byStep<T extends Found>(
+  problems: readonly T[],
+): { readonly title: string | undefined; readonly problems: readonly T[] }[] {
+  return [undefined, ...STAGE_NAMES].flatMap(stage => {
+    const these = problems.filter(each => each.before === stage)
+    const title = stage && `before ${stage}:`
+    return these.length > 0 ? [{ title, problems: these }] : []
+  })
+}
 
 /** One check for each question, and one more for each code that no question asks for. */
 export function checksOf(
@@ -92,7 +135,7 @@ export function countsOf(checks: readonly Check[]): Counts {
 }
 
 /** Each problem once: a server that is down says so to all of its roles. */
-export function problemsOf(checks: readonly Check[]): Problem[] {
+export function problemsOf(checks: readonly Check[]): Found[] {
   const all = checks.flatMap(each => each.problems)
   return [...new Map(all.map(each => [`${each.code} ${each.message}`, each])).values()]
 }

@@ -7,7 +7,7 @@ import { PROTOCOL_ERRORS } from '../model/errors-protocol.ts'
 import { type Side, type Stage, STAGES } from '../model/stage.ts'
 import { COPIES } from '../model/stream.ts'
 import { unqualified } from '../model/wiring.ts'
-import { type GateState, readGate } from '../postgres/gate.ts'
+import { type GateState, readGate, shortDifference } from '../postgres/gate.ts'
 import { quoteRelation } from '../postgres/sql.ts'
 import { type Check, check, problem, unknown } from './doctor-checks.ts'
 import { asProblem, type SideSeen } from './doctor-side.ts'
@@ -138,9 +138,9 @@ function changedProblems(slice: string, name: string, gate: GateSeen) {
   })
 }
 
-/** `columns of public.visits: was id bigint, is id bigint, note text` */
+/** `columns of public.visits: + note text` */
 export function changedText({ object, was, now }: Changed): string {
-  return `${object}: was ${was ?? 'not there'}, is ${now ?? 'not there'}`
+  return shortDifference(`${object}: was ${was ?? 'not there'}, is ${now ?? 'not there'}`)
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
 import type pg from 'pg'
 import { readForeignKeys } from '../control/crossing-facts.ts'
+import { dirname } from 'node:path'
 import { ready, unansweredIn } from '../control/gather.ts'
 import { isBroken, orphansError, readOrphans } from '../control/orphans.ts'
 import { mustNotBeEmpty } from '../control/remembered.ts'
@@ -26,7 +27,7 @@ import { columnPairs } from './doctor-pairs.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { type Context, FilesInvalid, type Problem } from './context.ts'
 import { askControl, findSlice, openStore } from './control-store.ts'
-import { type Check, check, checksOf, PAIRS, problem, unknown } from './doctor-checks.ts'
+import { type Check, check, checksOf, PAIRS, problem, timed, unknown } from './doctor-checks.ts'
 import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
 import { monolithGone } from './upstreams.ts'
@@ -98,13 +99,13 @@ export async function examine(
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
     check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
     ...(await monolithChecks(loaded)),
-    check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer.why)]),
+    check(slice.service, 'ready', answer.ok ? [] : [serviceDown(slice, answer)]),
   ]
   return {
     slice,
     stage,
     percent: control?.fact.percent ?? 0,
-    checks: checks.map(each => named(each, slice.name)),
+    checks: checks.map(each => named(each, slice.name, stage ?? 'legacy')),
     gates: standing,
     notes: ownsTables ? await notesOf(slice, stage, seen.legacy) : [],
     rogue: control?.rogue ?? [],
@@ -115,12 +116,11 @@ export async function examine(
   }
 }
 
-/** The rules' hints are written for every slice; here the command to run again is known. */
-function named(one: Check, slice: string): Check {
-  const problems = one.problems.map(each => ({
-    ...each,
-    hint: each.hint.replaceAll('<slice>', slice),
-  }))
+/** The rules' hints are written for every slice; here the command to run again is known, and the step it keeps from. */
+function named(one: Check, slice: string, stage: Stage): Check {
+  const problems = one.problems.map(each =>
+    timed({ ...each, hint: each.hint.replaceAll('<slice>', slice) }, stage),
+  )
   return { ...one, problems }
 }
 
@@ -186,13 +186,13 @@ async function sideOf(
 export async function lookAtDatabase(
   context: Context,
   loaded: Loaded,
-  wanted: Omit<SideWanted, 'urls'>,
+  wanted: Omit<SideWanted, 'urls' | 'folder'>,
   opened: Opened,
 ): Promise<SideFound> {
   const { name } = wanted
   try {
     const urls = await openUrls(context.config, loaded, name)
-    return await lookAtSide({ ...wanted, urls }, opened)
+    return await lookAtSide({ ...wanted, urls, folder: dirname(context.config) }, opened)
   } catch (error) {
     if (!(error instanceof BanyanError)) throw error
     return { checks: [check(name, 'named in the files', problemsOfError(error))] }
@@ -325,7 +325,10 @@ export async function monolithChecks({ project }: Loaded): Promise<Check[]> {
   ]
 }
 
-function serviceDown({ name, service }: Slice, why: string): Problem {
+function serviceDown(
+  { name, service }: Slice,
+  { why, mend }: Awaited<ReturnType<typeof ready>>,
+): Problem {
   const message = `the service ${service} isn't ready: ${why}`
-  return { code: 'SERVICE_DOWN', message, hint: `start it, then run \`banyan doctor ${name}\`` }
+  return { code: 'SERVICE_DOWN', message, hint: `${mend}, then run \`banyan doctor ${name}\`` }
 }

@@ -1,4 +1,6 @@
 /** One database as `banyan doctor` sees it: whether each role gets in, what the server is, what the tables are. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type pg from 'pg'
 import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
@@ -15,6 +17,7 @@ import { quote } from '../postgres/sql.ts'
 import { sideBlockers } from '../sync/preflight.ts'
 import { readView, type RoleView } from '../sync/preflight-facts.ts'
 import type { Problem } from './context.ts'
+import { dbaFile, psqlLine } from './dba-text.ts'
 import {
   type Check,
   check,
@@ -25,6 +28,7 @@ import {
   TABLES,
   unknown,
 } from './doctor-checks.ts'
+import { databaseName } from './init-files.ts'
 import { entrance, RIGHTS, rightsChecks } from './doctor-roles.ts'
 
 const CONNECT_MS = 3_000
@@ -36,6 +40,8 @@ export interface SideWanted {
   /** `legacy`, or the service's. */
   readonly name: string
   readonly urls: DatabaseUrls
+  /** Of banyan.yaml, where `banyan init` has left statements. */
+  readonly folder: string
   /** The slice's, `schema.table`, by their names here. */
   readonly tables: readonly string[]
   /** Read copies of the service: read in legacy, written in the service. */
@@ -71,12 +77,13 @@ export async function lookAtSide(
   const same = sameRoles(wanted.urls)
   // Of one role that does all the work there is nothing else to say.
   const rights = any && !same ? await readRights(wanted, any) : undefined
+  const alike = refusedAlike(wanted.urls, reached)
   const checks = [
     ...reached.map(({ error }, n) =>
       check(
         name,
         `reached as ${NAMES[n]!}`,
-        error ? [refusal(name, NAMES[n]!, error, rights)] : [],
+        error ? [refusal(wanted, NAMES[n]!, alike ?? error, rights)] : [],
       ),
     ),
     check(
@@ -115,15 +122,36 @@ async function readRights(
   }
 }
 
+/** Roles that are all refused for one reason are one problem. */
+function refusedAlike(
+  urls: DatabaseUrls,
+  reached: readonly { readonly error?: BanyanError }[],
+): BanyanError | undefined {
+  const names = NAMES.map(role => `"${roleOf(urls[role])}"`)
+  const [why, ...others] = reached.map(({ error }, n) =>
+    error?.code === POSTGRES_ERRORS.AUTH_FAILED.code
+      ? error.details[1]?.replace(names[n]!, '"…"')
+      : undefined,
+  )
+  if (why === undefined || others.some(each => each !== why)) return undefined
+  const all = [...new Set(names)].join(', ')
+  const details = [placeOf(urls.setup), why.replace('"…"', all)]
+  return new BanyanError(POSTGRES_ERRORS.AUTH_FAILED, details)
+}
+
 function refusal(
-  name: string,
+  { name, urls, folder }: SideWanted,
   role: RoleName,
   error: BanyanError,
   rights: Privileges | undefined,
 ): Problem {
   if (!rights) {
     if (error.code !== POSTGRES_ERRORS.AUTH_FAILED.code) return problem(error)
-    const made = `if its roles are not made yet: \`banyan migrate --roles ${name}\` prints the SQL; else `
+    const file = dbaFile(name)
+    const how = existsSync(join(folder, file))
+      ? `${psqlLine(urls.setup, databaseName(urls.setup), file)}, as a superuser`
+      : `\`banyan migrate --roles ${name}\` prints the SQL`
+    const made = `if its roles are not made yet: ${how}; else `
     return { ...problem(error), hint: made + error.hint }
   }
   const { roles, database } = rights

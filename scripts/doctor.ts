@@ -11,7 +11,7 @@ import type { DoctorOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { type Accepted, acceptAll } from './doctor-accept.ts'
 import { doctorAll } from './doctor-all.ts'
-import { countsOf, problemsOf } from './doctor-checks.ts'
+import { byStep, countsOf, pressing, problemsOf } from './doctor-checks.ts'
 import { changedText } from './doctor-gates.ts'
 import { type Examined, examine } from './doctor-look.ts'
 import { rebuildControl } from './doctor-rebuild.ts'
@@ -96,9 +96,12 @@ function screen(context: Context, examined: Examined, accepted: Accepted | undef
     `${colors.bold(slice.name)}  ${whereText(examined)}`,
     countsText(colors, countsOf(checks)),
   ]
-  for (const each of problems) {
-    lines.push(...problemLines(paintOf(context), each))
-    if (each.code === 'ROGUE_WRITES') lines.push(...rogueLines(examined, examined.rogue))
+  for (const step of byStep(problems)) {
+    if (step.title !== undefined) lines.push(colors.bold(step.title))
+    for (const each of step.problems) {
+      lines.push(...problemLines(paintOf(context), each))
+      if (each.code === 'ROGUE_WRITES') lines.push(...rogueLines(examined, examined.rogue))
+    }
   }
   lines.push(...printable(examined.notes).map(each => `${colors.yellow('!')} ${each}`))
   const next = `next: ${commandLine(context, nextOf(examined, accepted))}`
@@ -158,8 +161,10 @@ function acceptedLines(context: Context, examined: Examined, accepted: Accepted)
 function nextOf({ slice, stage, checks }: Examined, accepted: Accepted | undefined): string {
   const { name } = slice
   if (accepted && accepted.writes + accepted.changed.length > 0) return `verify ${name}`
-  const codes = problemsOf(checks).map(each => each.code)
+  const found = problemsOf(checks)
+  const codes = found.filter(each => pressing(each, stage ?? 'legacy')).map(each => each.code)
   const acceptable = ['ROGUE_WRITES', 'FINGERPRINT', 'ABANDONED', 'BOTH_OPEN', 'DATABASE_CHANGED']
+  if (codes.includes(CONTROL_ERRORS.CONTROL_NOT_STARTED.code)) return 'up'
   if (codes.length > 0) {
     return codes.every(code => acceptable.includes(code))
       ? `doctor ${name} --accept`

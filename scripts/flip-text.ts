@@ -1,6 +1,8 @@
 /** A flip in words: where from, where to, how long nobody could write, and what the pause was made of. */
 import pc from 'picocolors'
+import type { WantedStep } from '../control/reconcile.ts'
 import type { FlipRow } from '../control/store/flips.ts'
+import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage } from '../model/stage.ts'
 import { timeText } from './amounts.ts'
 import type { Context } from './context.ts'
@@ -12,6 +14,21 @@ export function stageText(stage: Stage, percent: number): string {
 
 export function percentText(percent: number): string {
   return `${Number(percent.toFixed(2))} %`
+}
+
+/** What a slice's file wants. */
+export function wantsText({ stage, canary }: Pick<Slice, 'stage' | 'canary'>): string {
+  return stageText(stage, canary.percent)
+}
+
+/** `to sync, then shadow, then canary 5 %` */
+export function roadText(steps: readonly WantedStep[]): string {
+  return `to ${steps.map(each => stageText(each.to, each.percent)).join(', then ')}`
+}
+
+/** What of a file's wish doesn't happen by itself; empty where all does. */
+export function proposedText(slice: Pick<Slice, 'stage'>, steps: readonly WantedStep[]): string {
+  return steps.at(-1)?.to === slice.stage ? '' : `; ${slice.stage} stands as proposed from there`
 }
 
 /** `✔ appointments  canary 25 % → moved` */

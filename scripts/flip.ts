@@ -4,9 +4,11 @@ import type { SliceFact } from '../control/store/slices.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
-import { movesOwner, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
+import { movesOwner, OFFERED_STAGES, type Stage, STAGES, STAGE_NAMES } from '../model/stage.ts'
+import { suggest } from '../model/suggest.ts'
 import { readWayBack } from '../control/way-back.ts'
 import type { FlipOptions } from './banyan.ts'
+import { named } from './checks-now.ts'
 import { commandLine, type Context, type ExitCode, problemText, jsonText } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { flipLine, stepsLine } from './flip-text.ts'
@@ -135,8 +137,8 @@ function nextOf(context: Context, name: string, stage: Stage, way: string): stri
 
 export function refused(context: Context, flip: FlipRow): ExitCode {
   const error = must(flip.error, 'why it was not done')
-  const blockers = (error.blockers ?? []).map(each => problemText(context, each)).join('')
-  say(context, flip, `${blockers}${problemText(context, error)}`)
+  const all = [...(error.blockers ?? []), error].map(each => named(each, flip.slice))
+  say(context, flip, all.map(each => problemText(context, each)).join(''))
   return error.exit
 }
 
@@ -157,7 +159,10 @@ export function stageOf(
   }
   const known = STAGE_NAMES.find(stage => stage === wanted)
   if (known) return known
-  const details = ['the stage', wanted, `it is one of ${STAGE_NAMES.join(', ')}`, command]
+  const meant = suggest(wanted, OFFERED_STAGES)
+  const list = `it is one of ${OFFERED_STAGES.join(', ')}`
+  const why = meant === undefined ? list : `did you mean ${meant}? ${list}`
+  const details = ['the stage', wanted, why, command]
   throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
 }
 

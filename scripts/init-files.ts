@@ -81,17 +81,16 @@ function listenOf(url: string): string {
 /** Few lines; a comment where a choice is left. */
 export function banyanText(
   databases: readonly [DatabaseWanted, ...DatabaseWanted[]],
-  monolith: Monolith | undefined,
+  { aliases, cookie }: Monolith,
 ): string {
   const [legacy, ...services] = databases
-  const cookie = monolith?.cookie
   return [
     '# Written by `banyan init`; docs/config.md has every key, `banyan lint` checks it.',
     'version: 1',
     'legacy:',
     `  url: ${plain(legacy.url)}`,
     ...databaseLines(legacy, '  '),
-    `  aliases: ${monolith?.aliases.aliases ?? 'strict'} # ${aliasesComment(monolith?.aliases)}`,
+    `  aliases: ${aliases.aliases} # ${aliasesComment(aliases)}`,
     ...(services.length > 0 ? ['services:'] : []),
     ...services.flatMap(service => [
       `  ${service.name}:`,
@@ -118,9 +117,9 @@ function databaseLines({ name, reference, address }: DatabaseWanted, indent: str
   ]
 }
 
-function aliasesComment(guess: Guess | undefined): string {
+function aliasesComment(guess: Guess): string {
   const others = 'express, rails, spring, aspnet, php or strict'
-  if (!guess || guess.because.length === 0) return `nothing spoke for a framework: ${others}`
+  if (guess.because.length === 0) return `nothing spoke for a framework: ${others}`
   const spoke = guess.because.join(', ')
   return guess.torn ? `${spoke}: several speak, choose: ${others}` : `${spoke}; else ${others}`
 }

@@ -2,7 +2,9 @@
 import { dirname, relative } from 'node:path'
 import type { BanyanError } from '../model/errors.ts'
 import { countOf, countText, sizeText, timeText } from './amounts.ts'
-import type { Context, Problem } from './context.ts'
+import type { InitOptions } from './banyan.ts'
+import { commandLine, type Context, type Problem } from './context.ts'
+import { dbaFile, psqlLine } from './dba-text.ts'
 import { fit } from './fit.ts'
 import type { DatabaseLook, Initial, WrittenFile } from './init.ts'
 import { databaseProblems, homesFor } from './init-database.ts'
@@ -31,7 +33,7 @@ export function initScreen(context: Context, initial: Initial): string {
     ...fit(context, lines),
     ...problems.flatMap(each => problemLines(paint, each)),
     ...fit(context, writtenLines(context, initial)),
-    nextLine(paint, context, 'up --router-only'),
+    nextLine(paint, context, initial.files.length === 0 ? initial.again : 'up --router-only'),
   ]
   // Where nothing answered, that is what to read first.
   if (lines.length === 0) screen.unshift(`${bad} ${colors.red('nothing could be looked at')}`)
@@ -61,17 +63,17 @@ function databaseLines(
 
 /** What couldn't be seen first, then what is to be done there. */
 export function problemsFor(context: Context, initial: Initial): Problem[] {
-  const { monolithError, databases } = initial
+  const { monolithError, databases, again } = initial
   const unseen = [monolithError, ...databases.map(each => each.error)]
   const found = databases.flatMap(({ seen, address }) =>
     seen && address !== undefined ? databaseProblems(seen, address, LIMITS) : [],
   )
   const problem = ({ code, message, hint }: BanyanError, command: string): Problem => {
-    const then = hint.replace(/`banyan (?:doctor <slice>|init[^`]*)`(?: again)?/, `\`${command}\``)
+    const then = hint.replace('banyan doctor <slice>', command)
     return printable({ code, message, hint: then })
   }
   const all = [
-    ...unseen.flatMap(error => (error ? [problem(error, `${context.self} init … --force`)] : [])),
+    ...unseen.flatMap(error => (error ? [problem(error, commandLine(context, again))] : [])),
     ...found.map(error => problem(error, `${context.self} doctor`)),
   ]
   // Two databases of one server say the same.
@@ -79,6 +81,7 @@ export function problemsFor(context: Context, initial: Initial): Problem[] {
 }
 
 function writtenLines(context: Context, { files, databases }: Initial): string[] {
+  if (files.length === 0) return ['nothing was written']
   const secrets = files.filter(each => each.secret)
   const others = files.filter(each => !each.secret && !each.file.startsWith('secrets/'))
   const written = [
@@ -89,13 +92,30 @@ function writtenLines(context: Context, { files, databases }: Initial): string[]
   const steps = databases.flatMap(each => {
     const { name, address } = each
     if (address === undefined) return []
-    const file = name === 'legacy' ? 'for-dba.sql' : `for-dba-${name}.sql`
-    const guessed =
-      each.seen && homesFor(each.seen).length > 0 ? '' : ', once the owner is filled in'
-    return [`  for the administrator${guessed}: psql -d ${databaseName(address)} -f ${file}`]
+    const known = each.seen && homesFor(each.seen).length > 0
+    const guessed = known ? '' : ', once the owner is filled in'
+    return [
+      `  for the administrator${guessed}: ${psqlLine(address, databaseName(address), dbaFile(name))}`,
+    ]
   })
   const where = folder === '.' ? '' : ` in ${folder}`
-  return [`wrote${where} ${written.join(', ')}`, ...steps]
+  const slices = '  not yet: slices/<name>.yaml, what moves first (README.md has an example)'
+  return [`wrote${where} ${written.join(', ')}`, ...steps, slices]
+}
+
+/** As it was typed: an address with a password in it, or a secret, was refused before. */
+export function initCommand({ url, database, service = [], force }: InitOptions): string {
+  const words = [
+    ...['init', '--url', url],
+    ...(database === undefined ? [] : ['--database', database]),
+    ...(service.length === 0 ? [] : ['--service', ...service]),
+    ...(force ? ['--force'] : []),
+  ]
+  return words.map(each => (/^[\w@%+=:,./-]+$/.test(each) ? each : quoted(each))).join(' ')
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 /** `for-dba.sql (3 roles, 11 grants)` */

@@ -9,12 +9,12 @@ import { placeOf } from '../postgres/explain.ts'
 import { roleSteps } from '../postgres/roles.ts'
 import type { InitOptions } from './banyan.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
-import { dbaText, PLACEHOLDER } from './dba-text.ts'
+import { dbaFile, dbaText, PLACEHOLDER } from './dba-text.ts'
 import { askDatabase, type DatabaseSeen, homesFor, notesOf, settingSteps } from './init-database.ts'
 import { banyanText, databaseName, LIMITS, roleUrls, secretFile } from './init-files.ts'
 import { askMonolith, type Monolith } from './init-monolith.ts'
 import { type DatabaseGiven, optionsOf } from './init-options.ts'
-import { initScreen, problemsFor } from './init-text.ts'
+import { initCommand, initScreen, problemsFor } from './init-text.ts'
 
 export interface DatabaseLook extends DatabaseGiven {
   /** Of the three roles, as they will be; undefined where the address isn't known. */
@@ -35,13 +35,16 @@ export interface Initial {
   readonly monolith: Monolith | undefined
   readonly monolithError: BanyanError | undefined
   readonly databases: readonly [DatabaseLook, ...DatabaseLook[]]
+  /** Empty where something couldn't be seen: half of what it takes would only be in the way. */
   readonly files: readonly WrittenFile[]
+  /** The command that was typed, without its name in front. */
+  readonly again: string
 }
 
 /**
- * What couldn't be seen is said, and its code's exit returned; the files are written all the same.
+ * What couldn't be seen is said, and its code's exit returned; then nothing was written.
  * Throws OPTION_INVALID, NAME_INVALID, SECRET_LITERAL, REFERENCE_INVALID, SECRET_MISSING, DATABASE_URL_INVALID,
- * DATABASE_SHARED, FILES_EXIST; then nothing was written.
+ * DATABASE_SHARED, FILES_EXIST; then nothing was written either.
  */
 export async function runInit(context: Context, options: InitOptions): Promise<ExitCode> {
   const folder = dirname(context.config)
@@ -50,25 +53,28 @@ export async function runInit(context: Context, options: InitOptions): Promise<E
   const [first, ...others] = given.databases
   const known = [await withUrls(must(first, 'legacy'), read)] as [Known, ...Known[]]
   for (const each of others) known.push(await withUrls(each, read))
-  if (!options.force) await mustNotExist(context, known, read)
+  const again = initCommand(options)
+  const force = commandLine(context, options.force ? again : `${again} --force`)
+  if (!options.force) await mustNotExist(context, known, { read, force })
 
   const [monolith, ...databases] = await Promise.all([
     seenOr(() => askMonolith(given.url, context.signal)),
     ...known.map(each => look(each, context.signal)),
   ])
   const looks = databases as [DatabaseLook, ...DatabaseLook[]]
-  const files = filesOf(context, looks, monolith.value)
-  await writeAll(folder, files, options.force ?? false)
+  const unseen = [monolith.error, ...looks.map(each => each.error)].find(Boolean)
+  const files = unseen ? [] : filesOf(context, looks, must(monolith.value, 'the monolith'))
+  await writeAll(folder, files, options.force ? undefined : force)
   const initial: Initial = {
     monolith: monolith.value,
     monolithError: monolith.error,
     databases: looks,
     files,
+    again,
   }
   context.write(
     context.json ? jsonText(documentOf(context, initial)) : initScreen(context, initial),
   )
-  const unseen = [initial.monolithError, ...looks.map(each => each.error)].find(Boolean)
   return unseen ? unseen.rule.exit : 0
 }
 
@@ -83,9 +89,16 @@ async function withUrls(given: DatabaseGiven, read: Read): Promise<Known> {
   }
 }
 
-async function mustNotExist(context: Context, known: readonly Known[], read: Read): Promise<void> {
+async function mustNotExist(
+  context: Context,
+  known: readonly Known[],
+  { read, force }: { readonly read: Read; readonly force: string },
+): Promise<void> {
   const there: string[] = []
-  const names = [basename(context.config), ...known.filter(each => each.urls).map(dbaFile)]
+  const names = [
+    basename(context.config),
+    ...known.filter(each => each.urls).map(each => dbaFile(each.name)),
+  ]
   for (const file of names) if ((await read(file)) !== undefined) there.push(file)
   for (const { file, text } of known.flatMap(secretsOf)) {
     // One that says the same is left alone.
@@ -94,7 +107,7 @@ async function mustNotExist(context: Context, known: readonly Known[], read: Rea
   }
   if (there.length === 0) return
   const what = `${there.join(', ')} ${there.length === 1 ? 'is' : 'are'}`
-  throw new BanyanError(CONTROL_ERRORS.FILES_EXIST, [what])
+  throw new BanyanError(CONTROL_ERRORS.FILES_EXIST, [what, force])
 }
 
 async function seenOr<T>(
@@ -115,10 +128,6 @@ async function look(known: Known, signal: AbortSignal): Promise<DatabaseLook> {
   return { ...known, seen: value, error }
 }
 
-function dbaFile({ name }: Pick<DatabaseGiven, 'name'>): string {
-  return name === 'legacy' ? 'for-dba.sql' : `for-dba-${name}.sql`
-}
-
 function secretsOf({ name, urls }: Known): WrittenFile[] {
   return Object.entries(urls ?? {}).map(([role, url]) => {
     return { file: secretFile(name, role), text: `${url}\n`, secret: true }
@@ -129,14 +138,14 @@ function secretsOf({ name, urls }: Known): WrittenFile[] {
 function filesOf(
   context: Context,
   looks: readonly [DatabaseLook, ...DatabaseLook[]],
-  monolith: Monolith | undefined,
+  monolith: Monolith,
 ): WrittenFile[] {
   const secrets = looks.flatMap(secretsOf)
   // The files are committed; these never.
   const ignore = { file: 'secrets/.gitignore', text: '*\n', secret: false }
   const dba = looks.flatMap(each => {
     const text = dbaTextOf(context, each)
-    return text === undefined ? [] : [{ file: dbaFile(each), text, secret: false }]
+    return text === undefined ? [] : [{ file: dbaFile(each.name), text, secret: false }]
   })
   const file = basename(context.config)
   const text = banyanText(looks, monolith)
@@ -151,8 +160,8 @@ function filesOf(
 }
 
 function dbaTextOf(context: Context, { urls, seen, address }: DatabaseLook): string | undefined {
-  if (!urls || address === undefined) return undefined
-  const found = seen ? homesFor(seen) : []
+  if (!urls || !seen || address === undefined) return undefined
+  const found = homesFor(seen)
   const known = found.length > 0
   const homes = known ? found : [{ schema: 'public', owner: PLACEHOLDER }]
   const database = databaseName(address)
@@ -164,17 +173,19 @@ function dbaTextOf(context: Context, { urls, seen, address }: DatabaseLook): str
   return dbaText({
     ...{ database, known, place: placeOf(address) },
     steps: roleSteps({ database, homes, ...roles }),
-    settings: seen ? settingSteps(seen, LIMITS) : [],
-    notes: seen ? notesOf(seen, address) : ['The server could not be asked for its settings.'],
+    settings: settingSteps(seen, LIMITS),
+    notes: notesOf(seen, address),
     next: commandLine(context, 'doctor'),
   })
 }
 
+/** `force`: the command that would write over what is there; undefined where this one does. */
 async function writeAll(
   folder: string,
   files: readonly WrittenFile[],
-  force: boolean,
+  force: string | undefined,
 ): Promise<void> {
+  if (files.length === 0) return
   await mkdir(folder, { recursive: true })
   if (files.some(each => each.secret)) {
     await mkdir(join(folder, 'secrets'), { recursive: true, mode: 0o700 })
@@ -191,21 +202,24 @@ async function writeAll(
 async function write(
   path: string,
   text: string,
-  { force, secret }: { readonly force: boolean; readonly secret: boolean },
+  { force, secret }: { readonly force: string | undefined; readonly secret: boolean },
 ): Promise<void> {
   // One that is written over keeps its mode while it is written.
-  if (force && secret) await chmod(path, 0o600).catch(() => undefined)
+  if (force === undefined && secret) await chmod(path, 0o600).catch(() => undefined)
   try {
-    await writeFile(path, text, { flag: force ? 'w' : 'wx', mode: secret ? 0o600 : 0o666 })
+    await writeFile(path, text, {
+      flag: force === undefined ? 'w' : 'wx',
+      mode: secret ? 0o600 : 0o666,
+    })
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
+    if (force === undefined || (cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
     const what = `${relative('.', path)} is`
-    throw new BanyanError(CONTROL_ERRORS.FILES_EXIST, [what], { cause })
+    throw new BanyanError(CONTROL_ERRORS.FILES_EXIST, [what, force], { cause })
   }
 }
 
 function documentOf(context: Context, initial: Initial): object {
-  const { monolith, databases, files } = initial
+  const { monolith, databases, files, again } = initial
   return {
     monolith: monolith ?? null,
     databases: databases.map(({ name, reference, urls, seen }) => ({
@@ -214,6 +228,6 @@ function documentOf(context: Context, initial: Initial): object {
     })),
     problems: problemsFor(context, initial),
     files: files.map(each => each.file),
-    next: commandLine(context, 'up --router-only'),
+    next: commandLine(context, files.length === 0 ? again : 'up --router-only'),
   }
 }

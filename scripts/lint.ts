@@ -4,6 +4,10 @@ import { renderDiagnostics } from '../model/diagnostic.ts'
 import type { Diagnostic } from '../model/diagnostic.ts'
 import { readProject } from './project-files.ts'
 
+/** What comes next where there is no slice file. */
+export const FIRST_SLICE = `next: write slices/<name>.yaml for the first part that moves: service, stage,
+  routes, tables (README.md has one, docs/config.md all keys), then: banyan lint`
+
 export interface LintOptions {
   /** Path of banyan.yaml; slices/ is beside it. */
   readonly config: string
@@ -24,6 +28,7 @@ export async function runLint(options: LintOptions): Promise<0 | 2> {
   } else if (ok) {
     const slices = countOf(texts.slices.length, 'slice')
     options.write(`✔ ${texts.banyan.file} and ${slices}: nothing wrong\n`)
+    if (texts.slices.length === 0) options.write(`${FIRST_SLICE}\n`)
   } else {
     const files = new Set(diagnostics.map(one => one.file)).size
     const total = `✖ ${countOf(diagnostics.length, 'problem')} in ${countOf(files, 'file')}`

@@ -1,4 +1,4 @@
-/** What the parts of Banyan write while they run: one JSON object a line, on stderr. Codes and names, never a row's values. */
+/** What the parts of Banyan write while they run: one JSON object a line, on stderr or where they are told. Codes and names, never a row's values. */
 import { explain } from '../postgres/explain.ts'
 
 export interface PartLog {
@@ -7,12 +7,15 @@ export interface PartLog {
   error(fields: object, phrase: string): void
 }
 
-export function jsonLog(part: string): PartLog {
+export function jsonLog(
+  part: string,
+  write: (line: string) => void = line => void process.stderr.write(line),
+): PartLog {
   const line = (level: string) => (fields: object, phrase: string) => {
     const entries = Object.entries(fields).map(([key, value]) => [key, plain(value)] as const)
     const at = new Date().toISOString()
     const text = JSON.stringify({ at, level, part, phrase, ...Object.fromEntries(entries) })
-    process.stderr.write(`${text}\n`)
+    write(`${text}\n`)
   }
   return { info: line('info'), warn: line('warn'), error: line('error') }
 }

@@ -155,7 +155,7 @@ function dataOf({ slice, from, to, measured }: Planned): Change[] {
   return [
     {
       who: 'data',
-      what: `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} copied${size} and kept in step, both ways`,
+      what: `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} copied${size} and kept in step with legacy`,
     },
     {
       who: 'legacy',
@@ -218,13 +218,14 @@ function lossOf({ service }: Slice, { wayBack }: Measured): After[] {
 }
 
 function seenWriters({ census }: Measured): After[] {
-  const { transactions, writers } = census
+  const { transactions, monolith, writers } = census
   if (transactions === 0) {
     return [{ warns: true, what: 'who else writes them is not known: none was seen during sync' }]
   }
   if (writers.length === 0) {
     const count = countOf(transactions, 'transaction')
-    return [{ warns: false, what: `nobody but the monolith was seen writing them, in ${count}` }]
+    const what = `at sync ${monolith ?? 'nobody that is known'} alone was seen writing them, in ${count}; since then nobody looked`
+    return [{ warns: false, what }]
   }
   return writers.map(({ name, perDay, waived }) => ({
     warns: true,

@@ -28,6 +28,8 @@ export interface Measured extends InDatabases {
   readonly pauses: readonly Pause[]
   readonly census: {
     readonly transactions: number
+    /** Who writes most; null where nobody was seen. */
+    readonly monolith: string | null
     readonly writers: readonly { name: string; perDay: number; waived: boolean }[]
   }
 }
@@ -57,7 +59,11 @@ export async function measure(
         : null,
     verification: (await lastVerification(store, slice.name)) ?? null,
     pauses: pausesOf(await readFlips(store, { slice: slice.name, limit: FLIPS_MAX })),
-    census: { transactions: census.transactions, writers: writersIn(slice, census) },
+    census: {
+      transactions: census.transactions,
+      monolith: monolithIn(census),
+      writers: writersIn(slice, census),
+    },
     ...(owns ? await readDatabases(asked, slice, fact, to) : NOTHING),
   }
 }
@@ -68,6 +74,11 @@ export function pausesOf(flips: readonly FlipRow[]): Pause[] {
     .filter(each => movesOwner(each.from, each.to))
     .slice(0, PAUSES_MAX)
     .map(each => ({ ms: pauseOf(each), rehearsal: each.kind === 'rehearsal' }))
+}
+
+function monolithIn({ writers: [most] }: CensusFact): string | null {
+  if (!most) return null
+  return most.application === '' ? `role ${most.role}` : `${most.application} (role ${most.role})`
 }
 
 /** All but the monolith itself, who writes most. */

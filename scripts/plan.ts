@@ -12,7 +12,7 @@ import { BanyanError } from '../model/errors.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import type { Slice } from '../model/project.ts'
 import { movesOwner, type Stage, STAGES } from '../model/stage.ts'
-import { type Asked, checkFlip, SharedDatabases } from './checks-now.ts'
+import { type Asked, checkFlip, named, SharedDatabases } from './checks-now.ts'
 import { jsonText, type Context, type ExitCode, type Problem } from './context.ts'
 import { findSlice, type Opened, withControl } from './control-store.ts'
 import { stageOf } from './flip.ts'
@@ -87,7 +87,9 @@ export async function runPlan(
     const { wiring, store } = opened
     await mustBeKnown(opened, name)
     const { slice, fact } = await findSlice(opened, name)
-    const to = stageOf(stage, fact, undefined)
+    // Where the way forward isn't built, the way back is what can be planned.
+    const usual = STAGES[fact.stage].next.find(each => each !== 'retired')
+    const to = stageOf(stage ?? usual, fact, undefined, 'plan')
     await using databases = new SharedDatabases(() => wiring)
     const plan = await wholePlan({ store, wiring, databases }, context, { slice, fact, to })
     const paint = paintOf(context)
@@ -139,7 +141,7 @@ async function wholePlan(
     ? []
     : once([
         ...(await asksRefused(asked, context, slice, fact, to)),
-        ...(possible ? measured.away : []),
+        ...(possible ? measured.away.map(each => named(each, slice.name)) : []),
         ...(await checksRefused(
           { ...asked, asker: { actor: context.actor, kind: 'flip', percent } },
           slice,

@@ -1,5 +1,5 @@
 /** `banyan release`: takes the brake off, or ends a pause. */
-import { nextStep } from '../control/reconcile.ts'
+import { stepsAhead } from '../control/reconcile.ts'
 import { append } from '../control/store/journal.ts'
 import { clearOverride } from '../control/store/slices.ts'
 import { transact } from '../control/store/store.ts'
@@ -8,7 +8,7 @@ import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { commandLine, type Context, type ExitCode, jsonText } from './context.ts'
 import { findSlice, withGoodFiles } from './control-store.ts'
 import { fit } from './fit.ts'
-import { stageText } from './flip-text.ts'
+import { proposedText, roadText, wantsText } from './flip-text.ts'
 
 export async function runRelease(context: Context, name: string): Promise<ExitCode> {
   return withGoodFiles<ExitCode>(context, async opened => {
@@ -22,18 +22,19 @@ export async function runRelease(context: Context, name: string): Promise<ExitCo
       await append(client, { actor: context.actor, slice: name, kind, detail })
     })
     const wanted = { wantedStage: slice.stage, wantedPercent: slice.canary.percent }
-    const step = nextStep({ ...fact, ...wanted, override: null })
+    const steps = stepsAhead({ ...fact, ...wanted, override: null })
     if (context.json) {
       const wants = slice.stage
-      context.write(jsonText({ slice: name, stage: fact.stage, wants, step }))
+      context.write(jsonText({ slice: name, stage: fact.stage, wants, steps }))
       return 0
     }
     const what = override.paused ? 'the pause of' : 'the brake of'
     const off = override.paused ? 'is over' : 'is off'
     context.write(`✔ ${name}  ${what} ${override.by} ${off} (${override.reason})\n`)
-    if (step) {
-      const to = stageText(step.to, step.percent)
-      context.write(`  ${slice.file} wants ${slice.stage}: it goes to ${to} by itself now\n`)
+    if (steps.length > 0) {
+      const road = `it goes ${roadText(steps)} by itself now${proposedText(slice, steps)}`
+      const lines = fit(context, [`  ${slice.file} wants ${wantsText(slice)}: ${road}`])
+      context.write(`${lines.join('\n')}\n`)
       context.write(`next: ${commandLine(context, `status ${name}`)}\n`)
     } else if (slice.stage !== fact.stage) {
       const stands = 'that moves the owner, so it stands as proposed'

@@ -91,9 +91,14 @@ function isAway(error: unknown): boolean {
   return known instanceof BanyanError && known.rule.retry
 }
 
-function textOf(context: Context, status: Status): string {
+function textOf(context: Context, status: Status, watched = false): string {
   const paint = paintOf(context)
-  const lines = [...statusLines(printable(status), paint), nextLine(paint, context, status.next)]
+  // Whoever watches does what would be proposed.
+  const next = watched && /^status .*-w$/.test(status.next) ? [] : [status.next]
+  const lines = [
+    ...statusLines(printable(status), paint),
+    ...next.map(each => nextLine(paint, context, each)),
+  ]
   return `${lines.join('\n')}\n`
 }
 
@@ -108,7 +113,7 @@ function show(context: Context, frame: Frame): void {
   const text =
     'error' in frame
       ? `${problemLines(paintOf(context), frame.error).join('\n')}\n`
-      : textOf(context, frame)
+      : textOf(context, frame, true)
   context.write(process.stdout.isTTY ? redraw(text, process.stdout) : `${text}\n`)
 }
 

@@ -90,6 +90,6 @@ export function uninstallScreen(
     ...printable(broken).map(({ message, hint }) => `! ${message}: ${hint}`),
   ]
   const lines = [...layOut(rows, widthOf(context)), ...fit(context, more)]
-  const next = control ? 'lint' : 'migrate --check'
+  const next = control ? 'lint' : 'journal'
   return `${[...lines, `next: ${commandLine(context, next)}`].join('\n')}\n`
 }

@@ -1,8 +1,9 @@
 /** `banyan uninstall`: takes out of legacy, the services and, if asked, the control database all that Banyan has put there. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type pg from 'pg'
 import { readLoosened } from '../control/crossing-facts.ts'
 import { orphansError } from '../control/orphans.ts'
-import { nextStep } from '../control/reconcile.ts'
 import { readController } from '../control/lease.ts'
 import { readFlips } from '../control/store/flips.ts'
 import { append } from '../control/store/journal.ts'
@@ -49,7 +50,7 @@ export interface Taken {
 }
 
 /**
- * Safe to repeat. Throws SLICES_AWAY, SLOT_BUSY, what a database that doesn't answer throws, and what `withControl`
+ * Safe to repeat. Throws SLICES_AWAY, FILES_WANT_MORE, SLOT_BUSY, what a database that doesn't answer throws, and what `withControl`
  * throws; with the control database also OPTION_INVALID (it is embedded) and PARTS_RUN: then nothing was taken out.
  */
 export async function runUninstall(
@@ -107,7 +108,8 @@ async function mustBeStill(context: Context): Promise<void> {
   const loaded = await openProject(context.config)
   if (loaded.project.banyan.control.database === 'embedded') {
     const { controlData } = foldersOf(context.config)
-    const how = `stop \`banyan up\`, then remove ${controlData}`
+    const moved = await readFile(join(controlData, 'moved-to'), 'utf8').catch(() => controlData)
+    const how = `run \`banyan uninstall\` while it runs, then stop \`banyan up\` and remove ${moved.trim()}`
     const details = ['--with-control', 'embedded', how, 'uninstall']
     throw new BanyanError(CONTROL_ERRORS.OPTION_INVALID, details)
   }
@@ -140,25 +142,35 @@ async function takeControl(context: Context): Promise<void> {
  * slice at legacy, also one that its service owns.
  */
 async function mustBeAtLegacy({ wiring, store }: Opened): Promise<void> {
-  const away: string[] = []
+  const away: { readonly slice: string; readonly text: string }[] = []
   const controller = await readController(store)
-  for (const fact of await readSlices(store.pool)) {
-    const file = wiring.project.slices.find(each => each.name === fact.name)
-    // What a controller has read is what it will do; without one, it will begin with the file.
-    const wantedStage = controller?.alive ? fact.wantedStage : (file?.stage ?? fact.wantedStage)
-    if (fact.stage !== 'legacy') away.push(`${fact.name} is at ${fact.stage}`)
-    else if (nextStep({ ...fact, wantedStage })) {
-      away.push(`${fact.name} is wanted at ${wantedStage} by its file`)
-    }
+  const facts = await readSlices(store.pool)
+  for (const { name, stage } of facts.filter(each => each.stage !== 'legacy')) {
+    away.push({ slice: name, text: `${name} is at ${stage}` })
   }
   for (const flip of await readFlips(store, { open: true, limit: 100 })) {
-    away.push(`${flip.slice} is on its way to ${flip.to}`)
+    away.push({ slice: flip.slice, text: `${flip.slice} is on its way to ${flip.to}` })
   }
   for (const name of await closedGates(wiring.legacy)) {
-    const said = away.some(each => each.startsWith(`${name} is`))
-    if (!said) away.push(`${name} is closed in legacy: its service owns it`)
+    const said = away.some(each => each.slice === name)
+    if (!said) away.push({ slice: name, text: `${name} is closed in legacy: its service owns it` })
   }
-  if (away.length > 0) throw new BanyanError(CONTROL_ERRORS.SLICES_AWAY, [away.join('; ')])
+  const [first] = away
+  if (first) {
+    const details = [away.map(each => each.text).join('; '), first.slice]
+    throw new BanyanError(CONTROL_ERRORS.SLICES_AWAY, details)
+  }
+  const wanted: string[] = []
+  // What a controller has read is what it does; the next one begins with the files. A brake may be released.
+  for (const { name, file, stage } of wiring.project.slices) {
+    const known = facts.find(each => each.name === name)?.wantedStage
+    const read = controller?.alive ? (known ?? stage) : stage
+    if (stage !== 'legacy') wanted.push(`${file} (${stage})`)
+    else if (read !== 'legacy') wanted.push(`${file}, as the controller has read it (${read})`)
+  }
+  if (wanted.length > 0) {
+    throw new BanyanError(CONTROL_ERRORS.FILES_WANT_MORE, [wanted.join(', ')])
+  }
 }
 
 /**

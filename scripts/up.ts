@@ -1,11 +1,15 @@
 /** `banyan up`: everything in one process tree on one machine: control database, controller, worker, router. */
+import { mkdir, open } from 'node:fs/promises'
 import { join, relative } from 'node:path'
+import { finished } from 'node:stream/promises'
 import pc from 'picocolors'
 import { Closers } from '../model/closers.ts'
 import type { Project } from '../model/project.ts'
+import { countOf } from './amounts.ts'
 import { commandLine, type Context, type ExitCode } from './context.ts'
 import { type ControlDatabase, openControlDatabase } from './control-cluster.ts'
 import { foldersOf } from './folders.ts'
+import { fit } from './fit.ts'
 import { jsonLog } from './log.ts'
 import { type Part, startPart } from './supervise.ts'
 import { checkSecrets, openProject } from './wiring.ts'
@@ -19,17 +23,30 @@ async function facadeAlone(context: Context): Promise<ExitCode> {
   const { project } = await openProject(context.config)
   const { runRouterOnly } = await import('./run-router.ts')
   const { legacy } = project.banyan
-  await runRouterOnly(context, {
-    log: jsonLog('router'),
-    ready({ url }) {
-      if (context.json)
-        return context.write(`${JSON.stringify({ router: url, legacy: legacy.url })}\n`)
-      context.write(`✔ façade ${url} → ${legacy.url}, 0 slices, no database touched\n`)
-      context.write(
-        `next: send a part of your traffic there; then ${commandLine(context, 'lint')}\n`,
-      )
-    },
-  })
+  const { state } = foldersOf(context.config)
+  await mkdir(state, { recursive: true, mode: 0o700 })
+  const path = join(state, 'router.log')
+  const logFile = relative('.', path)
+  const file = await open(path, 'a', 0o600)
+  const lines = file.createWriteStream()
+  try {
+    await runRouterOnly(context, {
+      log: jsonLog('router', text => void lines.write(text)),
+      ready({ url }) {
+        if (context.json)
+          return context.write(`${JSON.stringify({ router: url, legacy: legacy.url })}\n`)
+        const said = fit(context, [
+          `✔ façade ${url} → ${legacy.url}`,
+          `  0 slices, no database touched; its log is ${logFile}; stops with Ctrl-C`,
+          `next: send a part of your traffic there; then ${commandLine(context, 'lint')}`,
+        ])
+        context.write(`${said.join('\n')}\n`)
+      },
+    })
+  } finally {
+    lines.end()
+    await finished(lines)
+  }
   return 0
 }
 
@@ -114,13 +131,12 @@ function screen(context: Context, project: Project, { control, router }: Running
   const lines = [
     `${green('✔')} ${database}  ${green('✔')} control  ${green('✔')} sync`,
     `${green('✔')} façade ${router.url} → ${project.banyan.legacy.url}`,
-    `  ${project.slices.length} slices; logs in ${relative('.', state) || state}; stops with Ctrl-C`,
+    `  ${countOf(project.slices.length, 'slice')}; logs in ${relative('.', state) || state}; stops with Ctrl-C`,
     ...(cluster?.movedFrom
       ? [`  data in ${cluster.dataDir}: its user can't reach ${cluster.movedFrom}`]
       : []),
-    `next: ${commandLine(context, 'status -w')}`,
   ]
-  return `${lines.join('\n')}\n`
+  return `${fit(context, lines).join('\n')}\nnext: ${commandLine(context, 'status -w')}\n`
 }
 
 /** Resolves when the signal aborts. */

@@ -98,7 +98,7 @@ function lastFlipLines({ lastFlip, checks }: SliceSeen, nowMs: number, paint: Pa
   const how = outcome === 'done' ? (rehearsed ? 'rehearsed' : outcome) : colors.red(String(outcome))
   const age = endedAtMs === null ? '' : ` ${ageText(nowMs - endedAtMs)}`
   const kind = {
-    ...{ flip: '', back: ' (the brake)', file: ' (the file)', rehearsal: ' (rehearsal)' },
+    ...{ flip: '', back: ' (the brake)', file: '', rehearsal: ' (rehearsal)' },
     abandon: ' (given up)',
   }
   const reason = lastFlip.reason === null ? '' : `: ${lastFlip.reason}`

@@ -124,10 +124,7 @@ export async function runStream(
   })
   // What was changed before this run isn't known here.
   if (task.slice)
-    await store.outdate(
-      task.slice.name,
-      'the worker began anew since (stage, file or restart)',
-    )
+    await store.outdate(task.slice.name, 'the worker began anew since (stage, file or restart)')
   const slot = slotOf(task.stream)
   await slotFree(from, slot, signal)
   const writer = await Writer.takeOver(

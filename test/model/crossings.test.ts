@@ -61,15 +61,15 @@ void t.test(
   writes it after the move?
   8 | tables:
     | ^^^^^^
-  hint: add a section: \`sideWrites: { messages: service | legacy | dropped }\`
+  hint: add a section: \`sideWrites: { messages: service | legacy | dropped,
+  access_audit: service | legacy | dropped }\`
 
 slices/appointments.yaml:8:1  SIDE_WRITE
   less than 1 % of the transactions of slice appointments also write table
   access_audit; who writes it after the move?
   8 | tables:
     | ^^^^^^
-  hint: add a section: \`sideWrites: { access_audit: service | legacy | dropped
-  }\`
+  hint: it is in the section that is to be added, above
 
 slices/appointments.yaml:10:1  FK_CROSSES
   foreign key appointments.practitioner_id (appointments to practitioners)
@@ -77,10 +77,25 @@ slices/appointments.yaml:10:1  FK_CROSSES
   10 | foreignKeys:                             # what \`banyan lint\` asks for
      | ^^^^^^^^^^^
   hint: add a line under foreignKeys: \`appointments.practitioner_id: copy |
-  loose | refuse\``,
+  loose | refuse\` (copy: the service keeps it, against a read copy; loose: it is
+  dropped while the service owns the table; refuse: legacy refuses to delete
+  such a parent)`,
     )
   },
 )
+
+void t.test('keys without a section get one, which can be pasted as it is', async t => {
+  const text = APPOINTMENTS_YAML.replace(/^foreignKeys:.*\n( {2}.*\n)+/m, '')
+  const found = ask(text, { ...NO_FACTS, foreignKeys: FACTS.foreignKeys })
+  t.match(
+    found[0]?.hint,
+    'add a section: `foreignKeys: { appointments.patient_id: copy | loose | refuse, appointments.practitioner_id: copy | loose | refuse, prescriptions.appointment_id: check | loose }` (check: legacy keeps the key; ',
+  )
+  t.same(
+    found.slice(1).map(each => each.hint),
+    Array.from({ length: 2 }, () => 'it is in the section that is to be added, above'),
+  )
+})
 
 void t.test('when all is answered, nothing is asked', async t => {
   const text = swap(

@@ -30,6 +30,7 @@ void t.test('facts are what the server says', async t => {
     system: { identifier: /^\d+$/, timeline: 1 },
     standby: false,
     walLevel: 'logical',
+    walLevelPending: false,
     maxReplicationSlots: 20,
     usedSlots: 1,
     maxWalSenders: 20,
@@ -90,6 +91,9 @@ void t.test('all that keeps a server from being captured from is said at once', 
     blockers[0]?.message,
     `PostgreSQL at ${place} has wal_level = replica; changes can only be captured with logical`,
   )
+  t.match(blockers[0]?.hint, /^there: ALTER SYSTEM SET wal_level = logical; restart the server /)
+  const [set] = captureBlockers({ ...facts, walLevelPending: true }, url, { slots: 0, senders: 0 })
+  t.match(set?.hint, /^another one is set there: only the restart of the server is missing; /)
   t.match(blockers[1]?.message, '0 of 2 replication slots in use; 3 more are needed')
   t.match(durabilityBlocker(facts, url), { code: 'NOT_DURABLE', message: / with fsync off: / })
   t.equal(durabilityBlocker({ ...facts, fsync: true }, url), null)

@@ -99,7 +99,7 @@ void t.test('the owner moves once somebody has approved it', async t => {
 
     const own = await approve(short, { actor: 'ann@laptop' })
     t.equal(own.exit, 0)
-    t.match(flat(own.text), "one's own approval doesn't count for a flip that one asks for")
+    t.match(flat(own.text), "asks for the flip: nobody's own approval counts")
     const still = await flip('moved')
     t.equal(still.exit, 3)
     t.match(flat(still.text), "nobody has; one's own approval doesn't count they look at it:")

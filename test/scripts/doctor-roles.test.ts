@@ -60,7 +60,7 @@ await installGate(setup, {
 await setup.end()
 
 const wanted: SideWanted = {
-  ...{ side: 'legacy', name: 'legacy', urls, slots: [] },
+  ...{ side: 'legacy', name: 'legacy', urls, slots: [], folder: t.testdir() },
   tables: ['public.visits', 'public.seats'],
   copies: ['public.doctors'],
 }
@@ -313,6 +313,21 @@ void t.test('a role that is not there, and slots that are taken', async t => {
     message: /"banyan_gone" may not log in/,
     hint: /`banyan migrate --roles legacy`/,
   })
+  const out = (name: string) => url(name).replace(':secret@', ':guessed@')
+  const all = { setup: out('setup'), apply: out('apply'), capture: out('capture') }
+  const [refused, ...others] = await look({ urls: all })
+  t.match(refused, {
+    code: 'AUTH_FAILED',
+    message: /failed for user "banyan_setup", "banyan_apply", "banyan_capture" /,
+    hint: /^if its roles are not made yet: `banyan migrate --roles legacy` prints the SQL; else /,
+  })
+  t.same(others, [], 'one cause is one problem')
+  const folder = t.testdir({ 'for-dba.sql': '' })
+  const [init] = await look({ urls: all, folder })
+  t.match(
+    init?.hint,
+    `psql -h 127.0.0.1 -p ${cluster.port} -d legacy -f for-dba.sql, as a superuser;`,
+  )
   const [slots] = await look({ slots: Array.from({ length: 30 }, (_, n) => `banyan_s${n}`) })
   t.match(slots, { code: 'SLOTS_EXHAUSTED', hint: /ALTER SYSTEM SET max_replication_slots = 31;/ })
 })

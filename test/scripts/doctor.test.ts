@@ -1,3 +1,6 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { readRogue } from '../../control/store/findings.ts'
 import { readJournal } from '../../control/store/journal.ts'
@@ -5,11 +8,11 @@ import { lastVerification } from '../../control/store/verifications.ts'
 import type { GateState } from '../../postgres/gate.ts'
 import { runDoctor } from '../../scripts/doctor.ts'
 import { checksOf, problemsOf } from '../../scripts/doctor-checks.ts'
-import { type GateSeen, remedyOf, wordChecks } from '../../scripts/doctor-gates.ts'
+import { changedText, type GateSeen, remedyOf, wordChecks } from '../../scripts/doctor-gates.ts'
 import { query } from '../support/cluster.ts'
 import { flip, inStep, until, verify } from '../support/flipping.ts'
 import { movingSlice } from '../support/moving-slice.ts'
-import { projectOf } from '../support/screen.ts'
+import { flat, projectOf } from '../support/screen.ts'
 
 interface Document {
   readonly stage: string | null
@@ -224,7 +227,7 @@ void t.test('doctor', async t => {
     )
     const asleep = await all(false)
     t.equal(asleep.exit, 0, 'an embedded control database before the first `up` is no fault')
-    t.match(asleep.text, /\? control is embedded, and nothing runs here yet[^]*next: banyan up\n$/)
+    t.match(asleep.text, /\? control is embedded, and not up[^]*next: banyan up\n$/)
     await undo()
   })
 
@@ -370,9 +373,24 @@ services: { rooms: { url: http://127.0.0.1:1, database: env:NOT_SET_EITHER } }
   )
   t.equal(exit, 3)
   t.match(text, /✖ CONTROL_NOT_STARTED/)
-  t.match(text, /✖ SERVICE_DOWN {2}the service rooms isn't ready/)
+  t.match(text, /\nbefore shadow:\n✖ SERVICE_DOWN /)
+  t.match(text, 'next: banyan up\n', 'what keeps it now is that nothing runs')
+  t.match(flat(text), /✖ SERVICE_DOWN {2}the service rooms isn't ready: .+ start it, then/)
   t.match(text, /✖ MONOLITH_DOWN {2}the monolith at http:\/\/127\.0\.0\.1:1 can't be reached/)
   t.match(text, '3 ✖\n')
+
+  const server = createServer((_, answer) => answer.writeHead(404).end())
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const config = `${folder}/banyan.yaml`
+  const yaml = await readFile(config, 'utf8')
+  await writeFile(config, yaml.replace(/(rooms: .*127\.0\.0\.1:)1/, `$1${port}`))
+  const running = await runScreen(t, config, context => runDoctor(context, 'rooms'))
+  t.match(
+    flat(running.text),
+    /isn't ready: GET \/ready answered 404 it must answer 2xx at GET \/ready, then run/,
+  )
 })
 
 void t.test('the words of both gates against the stage', async t => {
@@ -411,6 +429,13 @@ void t.test('what may be accepted, and what must be put back', async t => {
   const remedy = (object: string, was: string | null, now: string | null) =>
     remedyOf('visits', { object, was, now }, 3)
   t.equal(remedy('columns of public.visits', 'a int', 'a int, b int'), undefined)
+  const columns = (was: string, now: string) =>
+    changedText({ object: 'columns of public.visits', was, now })
+  t.equal(
+    columns('a int, b numeric(8,2)', 'a int, b numeric(9,2), c text'),
+    'columns of public.visits: - b numeric(8,2), + b numeric(9,2), + c text',
+  )
+  t.equal(columns('a int, b int', 'b int, a int'), 'columns of public.visits: another order')
   t.equal(remedy('table public.visits', 'oid 1 file 1', 'oid 1 file 2'), undefined)
   t.equal(
     remedy('gate on public.visits', 'oid 1 xmin 1 enabled A', 'oid 2 xmin 9 enabled A'),

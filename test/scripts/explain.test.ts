@@ -60,8 +60,8 @@ void t.test('without a control database: as the files say, every slice at legacy
   held      no: a safe request never waits
   shadowed  no
   fallback  no: legacy answers already
-  facts     as the files say, every slice at legacy: nothing runs here yet, so
-            there is no control database to ask
+  facts     as the files say, every slice at legacy: no control database runs
+            here, so there is nobody to ask
 next: banyan up
 `,
     )

@@ -52,7 +52,7 @@ void t.test('a flip moves the slice and its file together, or neither', async t 
     t.equal(stage.exit, 2)
     t.match(
       flat(stage.text),
-      /^✖ OPTION_INVALID {2}the stage can't be "mooved": it is one of legacy, sync, /,
+      /^✖ OPTION_INVALID {2}the stage can't be "mooved": did you mean moved\? it is one of legacy, sync, shadow, canary, moved see /,
     )
     const slice = await commands.run(context => runFlip(context, 'visit', undefined, {}))
     t.equal(slice.exit, 2)
@@ -249,7 +249,7 @@ void t.test('a flip moves the slice and its file together, or neither', async t 
     t.match(text, /^✖ VERIFY_MISSING .+\n {2}banyan verify visits$/m)
     t.match(
       flat(text),
-      /^✖ FK_CROSSES {2}foreign key bills\.visit_id .+ has no answer \(slices\/visits\.yaml:\d+:\d+\) add a line under foreignKeys: `bills\.visit_id: check \| loose`$/m,
+      /^✖ FK_CROSSES {2}foreign key bills\.visit_id .+ has no answer \(slices\/visits\.yaml:\d+:\d+\) add a line under foreignKeys: `bills\.visit_id: check \| loose` \(check: legacy keeps the key; loose: /m,
     )
     t.match(
       flat(text),

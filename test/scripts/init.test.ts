@@ -1,6 +1,6 @@
 /** `banyan init`, and the way from its files to a green doctor, with nothing but what the administrator has run. */
 import { execFile } from 'node:child_process'
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { loadProject } from '../../model/project.ts'
 import type { InitOptions } from '../../scripts/banyan.ts'
 import { runDoctor } from '../../scripts/doctor.ts'
 import { runInit } from '../../scripts/init.ts'
+import { banyanText } from '../../scripts/init-files.ts'
 import { guessAliases, sessionCookie } from '../../scripts/init-monolith.ts'
 import { query, testCluster } from '../support/cluster.ts'
 import { flat, runScreen } from '../support/screen.ts'
@@ -103,7 +104,8 @@ void t.test('from nothing to a green doctor', async t => {
       said,
       /wrote in \S+ for-dba\.sql \(3 roles, \d+ grants\), for-dba-people\.sql \(3 roles, \d+ grants\), banyan\.yaml/,
     )
-    t.match(said, 'for the administrator: psql -d his -f for-dba.sql')
+    t.match(said, /for the administrator: psql -h \S+ -p \d+ -d his -f for-dba\.sql/)
+    t.match(said, 'not yet: slices/<name>.yaml, what moves first')
     t.equal(lines.at(-1), 'next: banyan up --router-only')
     const generated = (await urls()).map(url => new URL(url).password)
     t.ok(generated.every(each => each.length >= 40))
@@ -161,6 +163,9 @@ void t.test('from nothing to a green doctor', async t => {
         code: 'FILES_EXIST',
         message: /^banyan\.yaml, for-dba\.sql, for-dba-people\.sql are already there/,
         rule: { exit: 3 },
+        hint: new RegExp(
+          `: banyan init --url ${monolith} --database env:HIS_URL --service people=${service} rooms=http://rooms:4000 --force$`,
+        ),
       })
       t.equal(await readFile(join(folder, 'for-dba.sql'), 'utf8'), '-- mine\n')
       const { exit, text } = await init({ force: true }, true)
@@ -237,42 +242,47 @@ tables: { practitioners: { to: practitioner } }
   )
 })
 
-void t.test(
-  'nothing answers: the files are written, and what could not be seen is said',
-  async t => {
-    const folder = t.testdir()
-    const config = join(folder, 'banyan.yaml')
-    setEnvironment('DOWN_URL', 'postgres://app:hunter2@127.0.0.1:1/his')
-    const options = { url: 'http://127.0.0.1:1', database: 'env:DOWN_URL' }
-    const { exit, text } = await runScreen(t, config, context => runInit(context, options))
-    t.equal(exit, 4)
-    const said = flat(text)
-    t.match(
-      said,
-      /✖ MONOLITH_SILENT {2}the monolith does not answer at http:\/\/127\.0\.0\.1:1 \(ECONNREFUSED\)/,
-    )
-    t.match(
-      said,
-      /✖ UNREACHABLE {2}no PostgreSQL answers at 127\.0\.0\.1:1 .*then run `banyan init … --force`/,
-    )
-    t.match(said, 'for the administrator, once the owner is filled in: psql -d his -f for-dba.sql')
-    t.notMatch(text, 'hunter2')
-    const sql = await readFile(join(folder, 'for-dba.sql'), 'utf8')
-    t.match(sql, '-- OWNER_OF_THE_TABLES is to be replaced by the role that owns')
-    t.match(sql, 'GRANT "OWNER_OF_THE_TABLES" TO "banyan_his_setup";')
-    t.match(await readFile(config, 'utf8'), 'aliases: strict # nothing spoke for a framework')
+void t.test('nothing answers: that is said, and nothing is written', async t => {
+  const folder = t.testdir()
+  const config = join(folder, 'banyan.yaml')
+  setEnvironment('DOWN_URL', 'postgres://app:hunter2@127.0.0.1:1/his')
+  const options = { url: 'http://127.0.0.1:1', database: 'env:DOWN_URL' }
+  const { exit, text } = await runScreen(t, config, context => runInit(context, options))
+  t.equal(exit, 4)
+  const said = flat(text)
+  t.match(
+    said,
+    /✖ MONOLITH_SILENT {2}the monolith does not answer at http:\/\/127\.0\.0\.1:1 \(ECONNREFUSED\)/,
+  )
+  const again = 'banyan init --url http://127.0.0.1:1 --database env:DOWN_URL'
+  t.match(
+    said,
+    `✖ UNREACHABLE  no PostgreSQL answers at 127.0.0.1:1 (ECONNREFUSED) check that the server runs, listens there and lets this machine through, then run \`${again}\`\n`,
+  )
+  t.match(said, `nothing was written\nnext: ${again}\n`)
+  t.notMatch(text, 'hunter2')
+  t.same(await readdir(folder), [])
+})
 
-    const alone = t.testdir({ alone: {} })
-    const only = join(alone, 'alone/banyan.yaml')
-    const without = await runScreen(t, only, context =>
-      runInit(context, { url: 'http://localhost:8080' }),
-    )
-    t.match(without.text, '– legacy: not looked at (env:LEGACY_DATABASE_URL is not set)')
-    const yaml = await readFile(only, 'utf8')
-    t.match(yaml, 'database: env:LEGACY_DATABASE_URL # not looked at')
-    t.match(yaml, `router: { listen: '127.0.0.1:8081' }`, 'not where the monolith is')
-  },
-)
+void t.test('the monolith alone: its database is named, and not looked at', async t => {
+  const folder = t.testdir({ alone: {} })
+  const config = join(folder, 'alone/banyan.yaml')
+  const monolith = await listening(t, (_, answer) => answer.end())
+  const { exit, text } = await runScreen(t, config, context => runInit(context, { url: monolith }))
+  t.equal(exit, 0)
+  t.match(text, '– legacy: not looked at (env:LEGACY_DATABASE_URL is not set)')
+  const yaml = await readFile(config, 'utf8')
+  t.match(yaml, 'database: env:LEGACY_DATABASE_URL # not looked at')
+  t.match(yaml, 'aliases: strict # nothing spoke for a framework')
+  const [legacy] = [{ name: 'legacy', url: 'http://localhost:8080', reference: 'env:X' }]
+  const silent = { aliases: 'strict', because: [], torn: false } as const
+  const seen = { status: 200, ms: 1, cookie: undefined, aliases: silent }
+  t.match(
+    banyanText([{ ...legacy, address: undefined }], seen),
+    `router: { listen: '127.0.0.1:8081' }`,
+    'not where the monolith is',
+  )
+})
 
 void t.test('tables of a superuser, and a wrong password', async t => {
   const cluster = await testCluster(t)
@@ -281,7 +291,8 @@ void t.test('tables of a superuser, and a wrong password', async t => {
   const folder = t.testdir()
   const config = join(folder, 'banyan.yaml')
   setEnvironment('SUPER_URL', his)
-  const options = { url: 'http://127.0.0.1:1', database: 'env:SUPER_URL', force: true }
+  const monolith = await listening(t, (_, answer) => answer.end())
+  const options = { url: monolith, database: 'env:SUPER_URL', force: true }
   const init = () => runScreen(t, config, context => runInit(context, options))
   const sql = () => readFile(join(folder, 'for-dba.sql'), 'utf8')
   t.match(flat((await init()).text), /✖ ROLE_IS_SUPERUSER .*ALTER TABLE … OWNER TO app/)
@@ -293,13 +304,16 @@ void t.test('tables of a superuser, and a wrong password', async t => {
   await psql(t, his, join(folder, 'for-dba.sql'))
 
   setEnvironment('SUPER_URL', his.replace(/:[^:@]*@/, ':hunter2@'))
+  const before = await sql()
   const { exit, text } = await init()
-  t.equal(exit, 4, 'the monolith came first')
-  t.match(flat(text), /✖ AUTH_FAILED .*then run `banyan init … --force`/)
+  t.equal(exit, 3)
+  t.match(
+    flat(text),
+    /✖ AUTH_FAILED .*then run `banyan init --url \S+ --database env:SUPER_URL --force`\n/,
+  )
+  t.match(text, '\nnothing was written\n')
+  t.equal(await sql(), before)
   t.notMatch(text, 'hunter2')
-  const monolith = await listening(t, (_, answer) => answer.end())
-  const up = await runScreen(t, config, context => runInit(context, { ...options, url: monolith }))
-  t.equal(up.exit, 3)
 })
 
 void t.test('what it is told wrongly: a code, nothing written, and no secret repeated', async t => {

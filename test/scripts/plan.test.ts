@@ -9,6 +9,9 @@ import { setOverride } from '../../control/store/slices.ts'
 import { transact } from '../../control/store/store.ts'
 import type { WantedStage } from '../../model/slice-file.ts'
 import { type Plan, runPlan } from '../../scripts/plan.ts'
+import { afterOf } from '../../scripts/plan-changes.ts'
+import { NOTHING } from '../../scripts/plan-databases.ts'
+import type { Measured } from '../../scripts/plan-facts.ts'
 import { query } from '../support/cluster.ts'
 import { flip, inStep, until, verify } from '../support/flipping.ts'
 import { Clients, movingSlice } from '../support/moving-slice.ts'
@@ -227,8 +230,8 @@ void t.test('a plan shows what a flip would do, and changes nothing', async t =>
   await go('moved')
 
   await t.test('home again: the pauses so far, and the keys that come back', async t => {
-    const { exit, text, flat } = await plan('canary')
-    t.equal(exit, 0)
+    const { exit, text, flat } = await plan()
+    t.equal(exit, 0, 'what is planned where no stage is named: nothing retires a slice yet')
     t.match(text, /^visits {2}moved → canary 0 % +one pause · plan [0-9a-f]{6}, good for 10 min$/m)
     t.match(flat, 'rooms: visit, seats epoch 1 → 2')
     t.match(flat, /pause +[\d.]+ m?s the last time undone if it takes more than 2 s/)
@@ -242,6 +245,18 @@ void t.test('a plan shows what a flip would do, and changes nothing', async t =>
       blockers: [],
     })
     t.notMatch(JSON.stringify(await json('canary')), 'secret')
+  })
+
+  await t.test('who writes, as far as the census looked', async t => {
+    const census = { transactions: 12, monolith: 'clinic-* (role app)', writers: [] }
+    const measured = { ...NOTHING, census } as unknown as Measured
+    const planned = { from: 'canary', to: 'moved', percent: { from: 0, to: 0 } } as const
+    const slice = moving.wiring.project.slices[0]!
+    const [, seen] = afterOf({ ...planned, slice, measured, sequenceHeadroom: 0 })
+    t.equal(
+      seen?.what,
+      'at sync clinic-* (role app) alone was seen writing them, in 12 transactions; since then nobody looked',
+    )
   })
 
   await t.test('nothing leads to retired yet', async t => {

@@ -121,7 +121,7 @@ void t.test('a rehearsal has the pause of a flip, and moves nothing', async t =>
     t.equal(exit, 4)
     t.match(
       flat(text),
-      /^✖ FLIP_UNDONE {2}"visits" stays at legacy: the tables of "visits" did not come to rest/,
+      /^✖ FLIP_UNDONE {2}"visits" stays at canary: the tables of "visits" did not come to rest/,
     )
     t.match(await last(), { kind: 'rehearsal', outcome: 'undone' })
     t.equal((await last()).epoch, (await commands.fact()).epoch, 'its epoch is used up as well')
@@ -165,7 +165,7 @@ void t.test('a rehearsal has the pause of a flip, and moves nothing', async t =>
       t.equal(exit, 4)
       t.match(
         flat(text),
-        /^ {2}Ctrl-C: it is at hold, before its decision: it is undone and visits stays at moved, unless it is decided first\n✖ FLIP_UNDONE {2}"visits" stays at its service: its controller was told to stop at hold /,
+        /^ {2}Ctrl-C: it is at hold, before its decision: it is undone and visits stays at moved, unless it is decided first\n✖ FLIP_UNDONE {2}"visits" stays at moved: its controller was told to stop at hold /,
       )
       t.match(await last(), { outcome: 'undone' })
       t.match(await standing(), { stage: 'moved', file: [before.file[0]] })

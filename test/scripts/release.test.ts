@@ -10,7 +10,7 @@ import { runRelease } from '../../scripts/release.ts'
 import { runStatus } from '../../scripts/status.ts'
 import { runWhy } from '../../scripts/why.ts'
 import { commandsOn } from '../support/commands.ts'
-import { until } from '../support/flipping.ts'
+import { inStep, until } from '../support/flipping.ts'
 import { flat } from '../support/screen.ts'
 
 void t.test('a slice follows its file again once the brake is off', async t => {
@@ -43,6 +43,24 @@ void t.test('a slice follows its file again once the brake is off', async t => {
   t.match(text, 'slices/visits.yaml wants shadow: it goes to shadow by itself now\n')
   t.match(text, /next: banyan status visits\n$/)
   await until(moving, 'the file', async () => (await commands.fact()).stage === 'shadow')
+
+  await t.test(
+    'all the way that it goes by itself is said, by the brake and at the release',
+    async t => {
+      const braked = await commands.run(each => runBack(each, 'visits', 'legacy', { reason }))
+      t.match(
+        flat(braked.text),
+        'slices/visits.yaml still wants shadow: once released, it goes to sync, then shadow again, unless',
+      )
+      const { text } = await release()
+      t.match(
+        flat(text),
+        'slices/visits.yaml wants shadow: it goes to sync, then shadow by itself now\n',
+      )
+      await until(moving, 'the file', async () => (await commands.fact()).stage === 'shadow')
+      await inStep(moving)
+    },
+  )
 
   /** Braked where it stands, as after a way back from `moved`. */
   const brake = () =>
@@ -127,7 +145,7 @@ void t.test('a slice follows its file again once the brake is off', async t => {
       t.equal(json.exit, 0)
       t.match(JSON.parse(json.text), {
         ...{ slice: 'visits', stage: 'canary', wants: 'canary' },
-        step: { to: 'canary', percent: 30, kind: 'file' },
+        steps: [{ to: 'canary', percent: 30, kind: 'file' }],
       })
       const off = await readJournal(moving.store, { slice: 'visits', limit: 1 })
       t.match(off, [{ kind: 'brake off', actor: 'tester@here', detail: { by: 'ann@ops' } }])

@@ -33,6 +33,7 @@ void t.test('-w looks again every second, through an absence of the control data
   t.equal(frames.length, 4)
   t.match(frames[0], /✖ CONTROL_AWAY/)
   t.match(frames[3], /^▸ visits +legacy/m)
+  t.notMatch(frames[3], /^next: .* -w$/m)
 
   const terminal = Object.getOwnPropertyDescriptor(process.stdout, 'isTTY')
   Object.defineProperty(process.stdout, 'isTTY', { value: true, configurable: true })

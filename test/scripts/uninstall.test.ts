@@ -66,7 +66,10 @@ void t.test('uninstall', async t => {
   await inStep(moving)
 
   await t.test('nothing is taken out while a slice is away', async t => {
-    const away = { code: 'SLICES_AWAY', rule: { exit: 3 }, message: /visits is at sync/ }
+    const away = {
+      ...{ code: 'SLICES_AWAY', rule: { exit: 3 }, message: /visits is at sync/ },
+      hint: /banyan back visits legacy$/,
+    }
     await t.rejects(screen(), away)
     t.ok((await catalogsOf(moving.legacy)).some(line => line.startsWith('schema banyan ')))
     t.same(await states(), [
@@ -112,6 +115,21 @@ void t.test('uninstall', async t => {
     await word(Number(row!.word))
   })
 
+  await t.test('nor where a release would bring all of it back', async t => {
+    await t.rejects(screen(), {
+      code: 'FILES_WANT_MORE',
+      message: 'files want their slices further than legacy: slices/visits.yaml (canary)',
+      rule: { exit: 3 },
+    })
+    await project.want('legacy')
+    await until(moving, 'the controller has read it', async () => {
+      const { rowCount } = await moving.store.pool.query(
+        `SELECT 1 FROM banyan.slice WHERE wanted_stage = 'legacy'`,
+      )
+      return rowCount === 1
+    })
+  })
+
   await t.test('all of it is taken out, slots first', async t => {
     for (const url of [moving.legacy, moving.service]) {
       await query(
@@ -150,7 +168,7 @@ void t.test('uninstall', async t => {
       said,
       '– legacy: a superuser takes out the roles "banyan_setup", "banyan_apply", "banyan_capture": psql -f for-dba-drop.sql',
     )
-    t.match(text, /next: banyan migrate --check\n$/)
+    t.match(text, /next: banyan journal\n$/)
     t.same(await readStreams(moving.store), [])
     const [entry] = await readJournal(moving.store, { limit: 1 })
     t.match(entry, {
@@ -203,7 +221,7 @@ void t.test('uninstall', async t => {
     )
     await t.rejects(screen({ withControl: true }), {
       code: 'OPTION_INVALID',
-      message: /"embedded".*\.banyan\/control/,
+      message: /"embedded": run `banyan uninstall` while it runs, then stop .*\.banyan\/control$/,
     })
     await undo()
     const { exit, text } = await project.run(

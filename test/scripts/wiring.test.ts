@@ -87,7 +87,10 @@ void t.test('no control database, none that answers, one without its schema', as
     return { exit, text: flat(text) }
   }
   const none = await asked(project(t, yaml('embedded')))
-  t.match(none, { exit: 4, text: /^✖ CONTROL_NOT_STARTED .* start it: banyan up\n$/ })
+  t.match(none, {
+    exit: 4,
+    text: /^✖ CONTROL_NOT_STARTED .* start it: banyan up \(with --router-only there is none\)\n$/,
+  })
 
   const away = { ...SECRETS, 'control.url': 'postgres://x:secret@127.0.0.1:1/x' }
   const dead = await asked(project(t, yaml('file:secrets/control.url'), away))
