@@ -116,7 +116,7 @@ export function unansweredCrossings(question: Question): Diagnostic[] {
 
 /** What an answer to a key means, in a word; docs/config.md has the whole. */
 const MEANS: Readonly<Record<FkAnswer, string>> = {
-  check: 'legacy keeps the key',
+  check: 'legacy keeps the key, for its own writes',
   copy: 'the service keeps it, against a read copy',
   loose: 'it is dropped while the service owns the table',
   refuse: 'legacy refuses to delete such a parent',

@@ -89,7 +89,7 @@ void t.test('keys without a section get one, which can be pasted as it is', asyn
   const found = ask(text, { ...NO_FACTS, foreignKeys: FACTS.foreignKeys })
   t.match(
     found[0]?.hint,
-    'add a section: `foreignKeys: { appointments.patient_id: copy | loose | refuse, appointments.practitioner_id: copy | loose | refuse, prescriptions.appointment_id: check | loose }` (check: legacy keeps the key; ',
+    'add a section: `foreignKeys: { appointments.patient_id: copy | loose | refuse, appointments.practitioner_id: copy | loose | refuse, prescriptions.appointment_id: check | loose }` (check: legacy keeps the key, for its own writes; ',
   )
   t.same(
     found.slice(1).map(each => each.hint),

@@ -249,7 +249,7 @@ void t.test('a flip moves the slice and its file together, or neither', async t 
     t.match(text, /^✖ VERIFY_MISSING .+\n {2}banyan verify visits$/m)
     t.match(
       flat(text),
-      /^✖ FK_CROSSES {2}foreign key bills\.visit_id .+ has no answer \(slices\/visits\.yaml:\d+:\d+\) add a line under foreignKeys: `bills\.visit_id: check \| loose` \(check: legacy keeps the key; loose: /m,
+      /^✖ FK_CROSSES {2}foreign key bills\.visit_id .+ has no answer \(slices\/visits\.yaml:\d+:\d+\) add a line under foreignKeys: `bills\.visit_id: check \| loose` \(check: legacy keeps the key, for its own writes; loose: /m,
     )
     t.match(
       flat(text),
