@@ -108,7 +108,10 @@ const written = fc
       ...slice,
       routes: [`${methods.join(',')} /s${i}/:id`, `/s${i}/**`],
       tables: Object.fromEntries(
-        (tables ?? []).map(one => [`${one}_${i}`, mapped ? { to: `${one}_${i}x` } : null]),
+        (tables ?? []).map(one => [
+          `${one}_${i}`,
+          mapped ? { to: `${one}_${i}x`, columns: { a: 'b', c: false } } : null,
+        ]),
       ),
     }))
     return render(banyan, slices)
@@ -123,8 +126,16 @@ function render(banyan: unknown, slices: readonly object[]): ProjectTexts {
 
 /** What was read, written out again as the files would say it. */
 function writeOut({ banyan, slices }: Project): ProjectTexts {
-  const files = slices.map(({ name: _, file: __, routes, ...slice }) => {
-    return { ...slice, routes: routes.map(formatRoute) }
+  const files = slices.map(({ name: _, file: __, routes, tables, ...slice }) => {
+    const mappings = Object.entries(tables).map(([table, { to, columns, left }]) => {
+      const behind = Object.fromEntries([...left].map(column => [column, false]))
+      return [table, { to, columns: { ...columns, ...behind } }]
+    })
+    return {
+      ...slice,
+      routes: routes.map(formatRoute),
+      tables: Object.fromEntries(mappings) as object,
+    }
   })
   return render(banyan, files)
 }
