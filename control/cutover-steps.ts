@@ -18,6 +18,8 @@ const OLD_WRITER_MS = 100
 const QUIET_LOOK_MS = 5
 /** Evidence is pushed; this only bounds the wait should a notification be lost. */
 const EVIDENCE_LOOK_MS = 50
+/** Of acks, the same. */
+const ACK_LOOK_MS = 50
 /** After the decision nothing is undone, but nobody waits for a dead router for ever. */
 const PUBLISH_MS = 5_000
 
@@ -42,9 +44,10 @@ export async function drain(run: CutoverRun): Promise<void> {
   const until = run.now() + drainMs
   let waiting: string[] = []
   do {
+    const heard = ackHeard(run, until)
     waiting = await drainedBy(run.store, run.version, run.slice, run.epoch)
     if (waiting.length === 0) break
-    await run.ear.heard(['router'], Math.max(1, until - run.now()), run.signal)
+    await heard
   } while (run.now() < until && !run.signal.aborted)
   if (waiting.length > 0) {
     throw new BanyanError(CONTROL_ERRORS.NOT_DRAINED, [run.slice, drainMs, waiting.join('; ')])
@@ -157,13 +160,20 @@ export async function acknowledged(
 ): Promise<void> {
   const until = run.now() + timeoutMs
   for (;;) {
+    const heard = ackHeard(run, until)
     const late = await ackedBy(run.store, run.version)
     if (late.length === 0) return
     if (run.now() >= until || run.signal.aborted) {
       throw new BanyanError(CONTROL_ERRORS.ROUTERS_LATE, [timeoutMs, late.join(', ')])
     }
-    await run.ear.heard(['router'], Math.max(1, until - run.now()), run.signal)
+    await heard
   }
+}
+
+/** To be asked for before the acks are read: one that comes while they are read is news, too. */
+function ackHeard(run: Pick<CutoverRun, 'ear' | 'now' | 'signal'>, until: number): Promise<void> {
+  const lookMs = Math.max(1, Math.min(ACK_LOOK_MS, until - run.now()))
+  return run.ear.heard(['router'], lookMs, run.signal)
 }
 
 function openWriters(run: CutoverRun, openForMs = 0): Promise<string[]> {
