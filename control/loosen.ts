@@ -17,10 +17,20 @@ import { readSlices } from './store/slices.ts'
 import type { Store } from './store/store.ts'
 
 /** Two tables are locked for a moment. Whoever writes to them queues behind us, so each turn is short … */
-const LOCK_TIMEOUT_MS = 100
+const LOCK_TIMEOUT_MS = 50
 /** … and between two of them all get through. */
 const PAUSE_MS = 200
-const ATTEMPTS = 20
+/** Who holds one of the tables for longer than this is waited for before we queue: so nobody waits with us. */
+const LONG_MS = 50
+/** Before the move a flip would sooner give up; on the way home the key must come back. */
+const ATTEMPTS = { drop: 8, add: 20 } as const
+
+interface Ddl {
+  readonly ddl: string
+  /** Both tables of the key, with their schemas. */
+  readonly tables: readonly string[]
+  readonly attempts: number
+}
 
 /** Drops the keys that `slice` answers with `loose` or `copy`. `setup`: member of the tables' owner, in legacy. */
 export async function loosen(store: Store, setup: pg.Client, slice: Slice): Promise<void> {
@@ -35,7 +45,7 @@ export async function loosen(store: Store, setup: pg.Client, slice: Slice): Prom
       [found.table, found.name, JSON.stringify(found), slice.name],
     )
     const ddl = `ALTER TABLE ${quoteRelation(qualified(found.table))} DROP CONSTRAINT IF EXISTS ${quote(found.name)}`
-    await calmly(setup, ddl)
+    await calmly(setup, { ddl, tables: tablesOf(found), attempts: ATTEMPTS.drop })
     const detail = { table: found.table, key: found.name, ddl }
     await append(store.pool, {
       actor: 'controller',
@@ -61,7 +71,7 @@ export async function restoreKeys(store: Store, setup: pg.Client, project: Proje
     const ddl = `ALTER TABLE ${relation} ADD CONSTRAINT ${constraint} ${definition} NOT VALID`
     const state = await restored(
       setup,
-      ddl,
+      { ddl, tables: tablesOf(key), attempts: ATTEMPTS.add },
       `ALTER TABLE ${relation} VALIDATE CONSTRAINT ${constraint}`,
     )
     if (state !== 'missing') {
@@ -83,7 +93,7 @@ export async function restoreKeys(store: Store, setup: pg.Client, project: Proje
 /** `not valid`: there are orphans, made while nobody checked; new rows are checked all the same. */
 async function restored(
   setup: pg.Client,
-  add: string,
+  add: Ddl,
   validate: string,
 ): Promise<'valid' | 'not valid' | 'missing'> {
   try {
@@ -97,8 +107,15 @@ async function restored(
   )
 }
 
-async function calmly(setup: pg.Client, ddl: string): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
+function tablesOf({ table, parentTable }: KeyInDatabase): string[] {
+  return [quoteRelation(qualified(table)), quoteRelation(qualified(parentTable))]
+}
+
+async function calmly(setup: pg.Client, { ddl, tables, attempts }: Ddl): Promise<void> {
+  let cause: unknown
+  for (let attempt = 1; attempt <= attempts; attempt += 1) {
+    if (attempt > 1) await pause(PAUSE_MS)
+    if ((await longHolders(setup, tables)).length > 0) continue
     try {
       await setup.query(`SET lock_timeout = '${LOCK_TIMEOUT_MS}ms'`)
       await setup.query(ddl)
@@ -107,24 +124,35 @@ async function calmly(setup: pg.Client, ddl: string): Promise<void> {
       const code = (error as { code?: string }).code
       if (code === '42710') return // it is there already
       if (code !== '55P03') throw error
-      if (attempt === ATTEMPTS) {
-        const details = [ddl, await openTransactions(setup)]
-        throw new BanyanError(CONTROL_ERRORS.TABLES_BUSY, details, { cause: error })
-      }
+      cause = error
     } finally {
       await setup.query('SET lock_timeout = 0').catch(() => undefined)
     }
-    await pause(PAUSE_MS)
   }
+  const holders = await longHolders(setup, tables)
+  const details = [ddl, holders.join('; ') || 'they ended meanwhile']
+  throw new BanyanError(CONTROL_ERRORS.TABLES_BUSY, details, { cause })
 }
 
-/** The oldest transactions of this database, by who runs them: what they hold isn't ours to see in full. */
-async function openTransactions(setup: pg.Client): Promise<string> {
-  const { rows } = await setup.query<{ who: string }>(
-    `SELECT application_name || ' (pid ' || pid || ', ' || usename || ', since ' ||
-       date_trunc('second', clock_timestamp() - xact_start) || ')' AS who
-     FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
-     ORDER BY xact_start LIMIT 3`,
+/** Transactions that hold one of the tables now, and still LONG_MS later: told by what they are, not when they began, which isn't everybody's to see. */
+async function longHolders(setup: pg.Client, tables: readonly string[]): Promise<string[]> {
+  const before = await holders(setup, tables)
+  if (before.size === 0) return []
+  await pause(LONG_MS)
+  const now = await holders(setup, tables)
+  return [...now].filter(([id]) => before.has(id)).map(([, about]) => about)
+}
+
+async function holders(setup: pg.Client, tables: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await setup.query<{ id: string; about: string }>(
+    `SELECT DISTINCT l.virtualtransaction AS id, CASE WHEN l.pid IS NULL THEN 'a prepared transaction'
+       ELSE concat('pid ' || l.pid, ', ' || nullif(a.application_name, ''), ' as ' || a.usename,
+         ', transaction open for ' || date_trunc('milliseconds', clock_timestamp() - a.xact_start), ': ' || left(a.query, 80)) END AS about
+     FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::text[]::regclass[])
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+       AND l.pid IS DISTINCT FROM pg_backend_pid()`,
+    [tables],
   )
-  return rows.map(row => row.who).join('; ') || 'they ended meanwhile'
+  return new Map(rows.map(row => [row.id, row.about]))
 }
