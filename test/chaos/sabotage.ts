@@ -42,9 +42,15 @@ export const SABOTAGES: Readonly<Record<string, Sabotage>> = {
         replace:
           "$1BEGIN PERFORM pg_catalog.setval(pg_catalog.format('banyan.gate_%s', n)::pg_catalog.regclass, 2 * e + 1); END $$$$;",
       },
+      // No rule is gone here: the moment in which a process must not be stopped gets longer, so that it is met.
+      {
+        file: 'postgres/settle.js',
+        find: /(!== BigInt\(2 \* epoch\)\)\n *return;\n)/,
+        replace: '$1    await new Promise(resolve => setTimeout(resolve, 600));\n',
+      },
     ],
-    // Stopped between ABORTED and the reopening, awake when the next epoch has another owner.
-    strike: { step: 'settle', victim: 'controller', fault: 'stop', releaseMs: 0, downMs: 9_000 },
+    // Stopped between its last look and the reopening, awake when the next epoch has another owner.
+    strike: { step: 'settle', victim: 'controller', fault: 'stop', releaseMs: -200, downMs: 9_000 },
   },
   'ack-before-durable': {
     rule: 'a slot is acknowledged only up to what is durable in the target (§4)',
@@ -65,8 +71,20 @@ export const SABOTAGES: Readonly<Record<string, Sabotage>> = {
         find: /AND worker = \$2 AND position = \$3/,
         replace: 'AND $2::uuid IS NOT NULL AND $3::pg_lsn IS NOT NULL',
       },
+      // As where a worker may not end its predecessor's sessions in the target; one transaction at a time shows it sooner.
+      {
+        file: 'sync/predecessor.js',
+        find: /\n *\.\.\.\[sides\.target\.apply, sides\.target\.setup\],/,
+        replace: '',
+      },
+      {
+        file: 'sync/apply/applier.js',
+        find: /const BATCH_TRANSACTIONS_MAX = \d+/,
+        replace: 'const BATCH_TRANSACTIONS_MAX = 1',
+      },
     ],
-    strike: { step: 'hold', victim: 'worker', fault: 'stop', releaseMs: 0, downMs: 8_000 },
+    // Before the hold, while clients write: what it hasn't read yet waits in its socket.
+    strike: { step: 'hold', victim: 'worker', fault: 'stop', releaseMs: 1_500, downMs: 8_000 },
   },
   'skip-decision': {
     rule: 'one row in legacy decides before anybody opens (§6 step 7)',
