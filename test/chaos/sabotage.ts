@@ -48,6 +48,12 @@ export const SABOTAGES: Readonly<Record<string, Sabotage>> = {
         find: /(!== BigInt\(2 \* epoch\)\)\n *return;\n)/,
         replace: '$1    await new Promise(resolve => setTimeout(resolve, 600));\n',
       },
+      // And it doesn't cut its sessions for having slept: nothing but the gate is left.
+      {
+        file: 'control/cutover-runner.js',
+        find: /const SILENT_MS = 3_000/,
+        replace: 'const SILENT_MS = 60_000',
+      },
     ],
     // Stopped between its last look and the reopening, awake when the next epoch has another owner.
     strike: { step: 'settle', victim: 'controller', fault: 'stop', releaseMs: -200, downMs: 9_000 },
