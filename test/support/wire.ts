@@ -118,6 +118,8 @@ export function comparable({ seen, got }: Pick<Passage, 'seen' | 'got'>) {
   return { seen: partsOf(seen), got: partsOf(got) }
 }
 
+export type Comparable = ReturnType<typeof comparable>
+
 function partsOf(message: HttpText | string) {
   if (typeof message === 'string') return message
   const framing = /^transfer-encoding:/i
