@@ -25,6 +25,10 @@ const REFUSED: Readonly<Record<string, string>> = {
   'a length behind two thousand headers': `POST / HTTP/1.1\r\n${HOST}${'X: y\r\n'.repeat(2100)}Content-Length: ${NEXT.length}\r\n\r\n`,
   'too large a head': `GET / HTTP/1.1\r\n${HOST}X: ${'y'.repeat(70_000)}\r\n\r\n`,
   'a method that nobody knows': `FROB / HTTP/1.1\r\n${HOST}\r\n`,
+  'a method in lower case': `get / HTTP/1.1\r\n${HOST}\r\n`,
+  'a NUL in a value': `GET / HTTP/1.1\r\n${HOST}X: a\x00b\r\n\r\n`,
+  'a bare carriage return in a value': `GET / HTTP/1.1\r\n${HOST}X: a\rY: b\r\n\r\n`,
+  'a bare line feed behind a value': `GET / HTTP/1.1\r\n${HOST}X: a\nY: b\r\n\r\n`,
   'a broken chunk': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
   'a bare line feed': `GET / HTTP/1.1\nHost: a\n\n`,
 }
