@@ -56,7 +56,7 @@ const METHODS =
 export const WIRE_CASES: readonly WireCase[] = [
   ...TARGETS.map(([no, target]) => ({
     no,
-    name: `target ${target.slice(0, 40)}`,
+    name: target.length > 100 ? `a target of ${target.length - 1}` : `target ${target}`,
     send: get(target),
   })),
   { no: 11, name: 'OPTIONS *', send: get('*').replace('GET', 'OPTIONS') },
