@@ -42,10 +42,14 @@ export function isRule(value: Framing | ErrorRule): value is ErrorRule {
   return 'code' in value
 }
 
+// Every registered coding but chunked. What else stands in front of it could be chunked to somebody who reads quotes,
+// parameters or odd white space in another way.
+const BEFORE_CHUNKED = new Set(['compress', 'deflate', 'gzip', 'x-compress', 'x-gzip'])
+
 function endsInChunked(values: readonly string[]): boolean {
   const codings = values
     .join(',')
     .split(',')
-    .map(coding => coding.trim().toLowerCase())
-  return codings.indexOf('chunked') === codings.length - 1 && !codings.includes('')
+    .map(coding => coding.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase())
+  return codings.pop() === 'chunked' && codings.every(coding => BEFORE_CHUNKED.has(coding))
 }

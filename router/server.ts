@@ -299,6 +299,8 @@ function createServer(
 // client must not take this 400 for that one's.
 function answerClientError(desk: Desk, error: NodeJS.ErrnoException, socket: Socket): void {
   const current = desk.turns.current(socket)
+  // RFC 9112 §9.6: what a client sends behind its last request is nobody's. That request is answered, and then it ends.
+  if (error.code === 'HPE_CLOSED_CONNECTION' && current !== undefined) return
   const another = current !== undefined && (current.headersSent || current.req.complete)
   if (socket.destroyed || !socket.writable || another) {
     socket.destroy()

@@ -123,7 +123,8 @@ export function parseUpstream(text: string): URL {
 
 /**
  * Node's client request, minus two habits that change what a client sent: `Transfer-Encoding: chunked` on a POST or PATCH
- * without a body (Node 20), and a head with bytes above 0x7f written as UTF-8 when it goes out alone.
+ * without a body (Node 20), and a head with bytes above 0x7f written as UTF-8 when it goes out alone. And minus a third:
+ * destroyed while it waits for a socket, it says nothing until there is one.
  */
 class ExactRequest extends http.ClientRequest {
   static {
@@ -133,12 +134,39 @@ class ExactRequest extends http.ClientRequest {
     })
   }
 
+  override destroy(error?: Error): this {
+    const waited = !this.destroyed && leaveQueue(this)
+    super.destroy(error)
+    if (waited) {
+      const reset = Object.assign(new Error('never had a socket'), { code: 'ECONNRESET' })
+      process.nextTick(() => {
+        this.emit('error', error ?? reset)
+        this.emit('close')
+      })
+    }
+    return this
+  }
+
   // Node calls this (undocumented since 0.x, unchanged) with an empty string to send the head alone. Where a future
   // version doesn't, this is never called and nothing is lost but the exact bytes of such a head.
   _send(data: unknown, encoding?: unknown, callback?: unknown, length?: unknown): boolean {
     const send = SEND_OF_NODE
     return send.call(this, data, data === '' ? 'latin1' : encoding, callback, length)
   }
+}
+
+/** False: it has a socket, or one is on its way. */
+function leaveQueue(request: http.ClientRequest): boolean {
+  const { requests } = (request as unknown as { agent: { requests: Record<string, unknown[]> } })
+    .agent
+  for (const [name, queue] of Object.entries(requests)) {
+    const at = queue.indexOf(request)
+    if (at === -1) continue
+    queue.splice(at, 1)
+    if (queue.length === 0) delete requests[name]
+    return true
+  }
+  return false
 }
 
 const SEND_OF_NODE = (http.OutgoingMessage.prototype as unknown as { _send: Send })._send

@@ -17,6 +17,8 @@ const REFUSED: Readonly<Record<string, string>> = {
   'chunked, then identity': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`,
   'chunked twice': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
   'a padded encoding': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`,
+  'a quoted encoding before chunked': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: "chunked"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+  'an unknown encoding before chunked': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked;q=1, chunked\r\n\r\n0\r\n\r\n`,
   'a space before the colon': `POST / HTTP/1.1\r\n${HOST}Content-Length : 4\r\n\r\nabcd`,
   'a folded header': `GET / HTTP/1.1\r\n${HOST}X: a\r\n b\r\n\r\n`,
   'two hosts': `GET / HTTP/1.1\r\n${HOST}Host: b\r\n\r\n`,
@@ -25,6 +27,10 @@ const REFUSED: Readonly<Record<string, string>> = {
   'a length behind two thousand headers': `POST / HTTP/1.1\r\n${HOST}${'X: y\r\n'.repeat(2100)}Content-Length: ${NEXT.length}\r\n\r\n`,
   'too large a head': `GET / HTTP/1.1\r\n${HOST}X: ${'y'.repeat(70_000)}\r\n\r\n`,
   'a method that nobody knows': `FROB / HTTP/1.1\r\n${HOST}\r\n`,
+  'a method in lower case': `get / HTTP/1.1\r\n${HOST}\r\n`,
+  'a NUL in a value': `GET / HTTP/1.1\r\n${HOST}X: a\x00b\r\n\r\n`,
+  'a bare carriage return in a value': `GET / HTTP/1.1\r\n${HOST}X: a\rY: b\r\n\r\n`,
+  'a bare line feed behind a value': `GET / HTTP/1.1\r\n${HOST}X: a\nY: b\r\n\r\n`,
   'a broken chunk': `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
   'a bare line feed': `GET / HTTP/1.1\nHost: a\n\n`,
 }
@@ -80,3 +86,30 @@ void t.test('garbage behind a request is not answered in that request’s place'
   client.write('garbage\r\n\r\n')
   t.equal((await client.end()).text, '')
 })
+
+void t.test(
+  'what follows a request that says close is nobody’s, and the request is answered',
+  async t => {
+    const legacy = await rawOrigin(t)
+    const { port } = await facade(t, ordersOf(legacy.url, legacy.url, [sliceOrder('legacy')]))
+    const heads = [
+      `POST / HTTP/1.1\r\n${HOST}Connection: close\r\nContent-Length: 1\r\n\r\nx`,
+      `GET / HTTP/1.0\r\n${HOST}\r\n`,
+    ]
+    for (const [i, head] of heads.entries()) {
+      const client = await dial(t, port)
+      client.write(head + NEXT)
+      const origin = await legacy.connection(i)
+      await origin.until(/\r\n\r\nx?$/)
+      client.write(NEXT)
+      // Once this is answered, what the first client sent behind its request has been read.
+      const other = await dial(t, port)
+      other.write('GET /.well-known/banyan/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n')
+      await other.until('keys')
+      origin.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok')
+      t.match((await client.end()).text, /^HTTP\/1.1 200 OK\r\n[^]*\r\n\r\nok$/)
+      origin.socket.end()
+    }
+    for (const socket of legacy.sockets) t.notMatch(socket.text, /smuggled/)
+  },
+)

@@ -180,6 +180,46 @@ void t.test(
   },
 )
 
+void t.test('extensions and close codes are agreed between the two ends', async t => {
+  const legacy = http.createServer()
+  const sockets = new WebSocketServer({ server: legacy, perMessageDeflate: { threshold: 0 } })
+  sockets.on('connection', socket => {
+    socket.on('message', data => socket.close(Number((data as Buffer).toString()), 'as asked'))
+  })
+  legacy.listen(0, '127.0.0.1')
+  await once(legacy, 'listening')
+  t.teardown(() => legacy.close())
+  const f = await before(t, `http://127.0.0.1:${(legacy.address() as { port: number }).port}`)
+  for (const code of [1000, 1001, 1003, 1008, 1011, 1012, 1013, 3000, 4999]) {
+    const socket = new WebSocket(`ws://127.0.0.1:${f.port}/live`)
+    await once(socket, 'open')
+    t.match(socket.extensions, /permessage-deflate/)
+    socket.send(String(code))
+    const [closed, reason] = (await once(socket, 'close')) as [number, Buffer]
+    t.strictSame([closed, reason.toString()], [code, 'as asked'])
+  }
+})
+
+void t.test('a slow reader behind a tunnel makes the origin wait', async t => {
+  const legacy = await rawOrigin(t)
+  const { port } = await before(t, legacy.url)
+  const client = await dial(t, port)
+  client.write(handshake())
+  const origin = await legacy.connection(0)
+  await origin.until('\r\n\r\n')
+  origin.write(ACCEPTED)
+  await client.until('\r\n\r\n')
+  client.socket.pause()
+  const chunk = Buffer.alloc(65_536)
+  let sent = 0
+  while (origin.socket.write(chunk) || origin.socket.writableLength < 1 << 20) {
+    sent += chunk.length
+    await new Promise(resolve => setImmediate(resolve))
+    if (sent > 64 << 20) break
+  }
+  t.ok(sent < 32 << 20, `${sent >> 20} MB were taken`)
+})
+
 void t.test('a tunnel goes where a GET of its path goes', async t => {
   const answer =
     (name: string): http.RequestListener =>
