@@ -88,8 +88,14 @@ export const SABOTAGES: Readonly<Record<string, Sabotage>> = {
         find: /const BATCH_TRANSACTIONS_MAX = \d+/,
         replace: 'const BATCH_TRANSACTIONS_MAX = 1',
       },
+      // So that it has read, and not yet written, when it is stopped.
+      {
+        file: 'sync/apply/applier.js',
+        find: /const \{ delayMs, clock, signal \} = this\.#options;/,
+        replace: 'const { clock, signal } = this.#options, delayMs = 300;',
+      },
     ],
-    // Before the hold, while clients write: what it hasn't read yet waits in its socket.
+    // Before the hold, while clients write.
     strike: { step: 'hold', victim: 'worker', fault: 'stop', releaseMs: 1_500, downMs: 8_000 },
   },
   'skip-decision': {
