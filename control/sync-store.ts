@@ -37,6 +37,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
   let claims: Promise<pg.Client> | undefined
   const pending = new Map<string, NodeJS.Timeout | true>()
   const latest = new Map<string, StreamProgress>()
+  const writing = new Map<string, Promise<void>>()
   const seen = new Set<string>()
   const session = (): Promise<pg.Client> => {
     if (claims) return claims
@@ -72,17 +73,17 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       watermark: formatLsn(progress.watermark),
       lagMs: progress.lagMs,
     }
-    void updateStream(store, stream, slice, update)
-      .catch(() => undefined)
-      .finally(() => {
-        pending.set(
-          stream,
-          setTimeout(() => {
-            pending.delete(stream)
-            write(stream, slice)
-          }, PROGRESS_MS),
-        )
-      })
+    const written = updateStream(store, stream, slice, update).catch(() => undefined)
+    writing.set(stream, written)
+    void written.finally(() => {
+      pending.set(
+        stream,
+        setTimeout(() => {
+          pending.delete(stream)
+          write(stream, slice)
+        }, PROGRESS_MS),
+      )
+    })
     pending.set(stream, true)
   }
   // While it has a file nobody takes a slice off the record: an empty database in its place says nothing of any stream.
@@ -97,13 +98,17 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     stages,
     claim: stream => alone(() => claim(stream)),
     predecessorSilent: () => endedSilent(store),
-    state: (stream, slice, state, detail = {}) =>
-      updateStream(store, stream, slice, {
+    async state(stream, slice, state, detail = {}) {
+      // What was said before must not be written after it: a stream that has failed would seem to have come further.
+      latest.delete(stream)
+      await writing.get(stream)
+      await updateStream(store, stream, slice, {
         state,
         rowsCopied: detail.copied,
         rowsTotal: detail.total,
         error: detail.problem ?? null,
-      }),
+      })
+    },
     progress(stream, slice, progress) {
       latest.set(stream, progress)
       if (!pending.has(stream)) write(stream, slice)
