@@ -3,7 +3,6 @@ import pg from 'pg'
 import t from 'tap'
 import { createSyncStore } from '../../control/sync-store.ts'
 import type { Lsn } from '../../model/position.ts'
-import type { Wiring } from '../../model/wiring.ts'
 import { query, testCluster } from '../support/cluster.ts'
 import { controlDatabase } from '../support/three-roles.ts'
 
