@@ -106,6 +106,8 @@ async function takeSnapshots(
       await target.query('SELECT count(*) FROM pg_catalog.pg_class') // takes the snapshot
       options.atPosition()
     })
+    // Awaited only once the applier goes on; until then an abort is nobody's rejection.
+    done.catch(() => undefined)
     return { done }
   })
   await stopped?.done

@@ -76,6 +76,14 @@ void t.test('a dead service is given up, and closed should it come back', async 
     await until(moving, 'the service owns again', async () => clients.told.length > before + 5)
     await clients.stop()
     await until(moving, 'both sides are equal', () => same(moving))
+    // The brake may have been obeyed all the same, before it was taken off.
+    await until(moving, 'no flip is open', async () => {
+      return (await readFlips(store, { open: true, limit: 1 })).length === 0
+    })
+    if ((await stage()) === 'moved') return
+    await inStep(moving)
+    await verify(moving)
+    t.match(await flip(moving, 'moved'), { outcome: 'done' })
   })
 
   // Three writes that the service acknowledges and the stream never brings.

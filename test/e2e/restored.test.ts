@@ -127,6 +127,7 @@ void t.test(
       t.equal(must((await readSlices(store.pool))[0], 'the slice').stage, 'moved')
       await run(context => runRelease(context, 'visits'))
       await accept()
+      await heard()
       const home = await said(context => runBack(context, 'visits', undefined, {}))
       t.equal(home.exit, 0, home.text)
       await clients.stop()
