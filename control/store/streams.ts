@@ -72,11 +72,11 @@ export async function updateStream(
      VALUES ($1, $2, coalesce($3, 'new'), coalesce($4, 0), coalesce($5, 0), $6, $7, $8, $10, $11, clock_timestamp(),
        CASE WHEN $7::pg_lsn IS NOT NULL THEN clock_timestamp() END)
      ON CONFLICT (name) DO UPDATE SET
-       state = CASE WHEN $3 = 'streaming' AND ${STUCK} THEN s.state WHEN s.state = 'failed' AND ${FURTHER} THEN 'streaming'
+       state = CASE WHEN ${KEPT} THEN s.state WHEN s.state = 'failed' AND ${FURTHER} THEN 'streaming'
          ELSE coalesce($3, s.state) END, rows_copied = coalesce($4, s.rows_copied),
        rows_total = coalesce($5, s.rows_total), position = coalesce($6, s.position), watermark = coalesce($7, s.watermark),
        heard_at = CASE WHEN $7::pg_lsn IS NULL THEN s.heard_at ELSE clock_timestamp() END,
-       lag_ms = coalesce($8, s.lag_ms), error = CASE WHEN $3 = 'streaming' AND ${STUCK} THEN s.error WHEN $9 THEN $10
+       lag_ms = coalesce($8, s.lag_ms), error = CASE WHEN ${KEPT} THEN s.error WHEN $9 THEN $10
          WHEN s.state = 'failed' AND ${FURTHER} THEN NULL ELSE s.error END,
        worker = coalesce($11, s.worker), beat_at = clock_timestamp()`,
     [
@@ -97,6 +97,8 @@ export async function updateStream(
 }
 
 const STUCK = `s.state = 'failed' AND s.error->>'code' = ANY ($12::text[])`
+/** Nor does what passes (its own last reader is still there) take the place of what somebody must mend. */
+const KEPT = `${STUCK} AND ($3 = 'streaming' OR $3 = 'failed' AND NOT coalesce($10::jsonb->>'code', '') = ANY ($12::text[]))`
 const FURTHER = '($6::pg_lsn > s.position OR $7::pg_lsn > s.watermark)'
 
 export async function forgetStream(store: Store, name: string): Promise<void> {

@@ -29,4 +29,12 @@ void t.test('a stream that has failed has not come further since', async t => {
     while ((await row('other'))?.['watermark'] !== `0/${(2 * n + 1).toString(16).toUpperCase()}`);
     t.match(await row('failing'), { state: 'failed' })
   }
+
+  const busy = { code: 'SLOT_BUSY', message: 'for a moment', hint: 'wait' }
+  await store.state('failing', null, 'failed', { problem: busy })
+  const [kept] = await query(
+    url,
+    `SELECT error->>'code' AS code FROM banyan.stream WHERE name = 'failing'`,
+  )
+  t.match(kept, { code: 'DIVERGED' }, 'what passes takes no place of what must be mended')
 })
