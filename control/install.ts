@@ -1,11 +1,15 @@
-/** All that enters a slice's databases on its way into `sync`: our schema, its gates, its publications. Safe to repeat. */
+/**
+ * All that enters a slice's databases on its way into `sync`: our schema, its gates, its publications. Safe to repeat. What
+ * read copies need, their stream brings along when it copies them (sync/copies.ts): published sooner, a table would be
+ * there without its rows.
+ */
 import type pg from 'pg'
 import type { Slice } from '../model/project.ts'
 import { must } from '../model/errors.ts'
-import { COPIES, publicationOf } from '../model/stream.ts'
+import { publicationOf } from '../model/stream.ts'
 import { type DatabaseUrls, qualified, roleOf, type Wiring } from '../model/wiring.ts'
 import { setupSession } from './databases.ts'
-import { gateCopies, installGate, publish, publishCensus } from '../postgres/gate-install.ts'
+import { installGate, publishCensus } from '../postgres/gate-install.ts'
 import { quote, quoteRelation } from '../postgres/sql.ts'
 import { legacyMigrations } from '../migrations/legacy/ownership.ts'
 import { migrateUp } from '../migrations/runner.ts'
@@ -45,10 +49,6 @@ async function installLegacy(wiring: Wiring, slice: Slice, number: number): Prom
   })
   await runTriggers(session.client, slice)
   await publishCensus(session.client)
-  const copies = wiring.project.banyan.services[slice.service]!.copies.map(qualified)
-  if (copies.length === 0) return
-  const publication = publicationOf({ from: 'legacy', to: slice.service, what: COPIES })
-  await publish(session.client, publication, copies)
 }
 
 async function installService(
@@ -59,19 +59,15 @@ async function installService(
 ): Promise<void> {
   await migrateUp(urls.setup, serviceMigrations(rolesOf(urls)))
   await using session = await setupSession(urls.setup, LOCK_TIMEOUT_MS)
-  const applyRole = roleOf(urls.apply)
   await installGate(session.client, {
     slice: slice.name,
     number,
     side: 'service',
     relations: Object.values(slice.tables).map(({ to }) => qualified(to)),
-    applyRole,
+    applyRole: roleOf(urls.apply),
     goTo: 'legacy, through the façade',
     publication: publicationOf({ from: slice.service, to: 'legacy', what: slice.name }),
   })
-  const copies = wiring.project.banyan.services[slice.service]!.copies.map(qualified)
-  if (copies.length === 0) return
-  await gateCopies(session.client, copies, applyRole)
 }
 
 /**

@@ -1,9 +1,11 @@
 /** `services.<name>.copies` that grows while a slice is in motion: the first copies come by themselves, later ones are refused. */
 import t from 'tap'
+import { installSlice } from '../../control/install.ts'
 import { settlementOf } from '../../control/cutover-runner.ts'
 import { readStreams } from '../../control/store/streams.ts'
 import { createSyncStore } from '../../control/sync-store.ts'
 import { must } from '../../model/errors.ts'
+import { parseStream, publicationOf } from '../../model/stream.ts'
 import type { Wiring } from '../../model/wiring.ts'
 import { runWorker } from '../../sync/worker.ts'
 import { query } from '../support/cluster.ts'
@@ -13,12 +15,16 @@ import { partOf } from '../support/part.ts'
 
 const COPIES = 'legacy>rooms:@copies'
 
-/** As after an edit of banyan.yaml: another worker, with these copies. */
-function workerWith(moving: MovingSlice, copies: string[]) {
-  const { project } = moving.wiring
+/** As after an edit of banyan.yaml. */
+function wiringWith({ wiring }: MovingSlice, copies: string[]): Wiring {
+  const { project } = wiring
   const rooms = { ...must(project.banyan.services['rooms'], 'rooms'), copies }
   const banyan = { ...project.banyan, services: { rooms } }
-  const wiring: Wiring = { ...moving.wiring, project: { ...project, banyan } }
+  return { ...wiring, project: { ...project, banyan } }
+}
+
+function workerWith(moving: MovingSlice, copies: string[]) {
+  const wiring = wiringWith(moving, copies)
   return partOf(async signal => {
     await using store = createSyncStore(moving.store, wiring)
     const log = { info: () => undefined, warn: () => undefined }
@@ -75,4 +81,17 @@ await t.test('copies that come into the files while a slice is in motion', async
     t.match((await stream(COPIES))?.error?.message, 'public.bills came into services.rooms.copies')
     await second.stop()
   })
+  await t.test(
+    'another slice of the service, on its way into sync, makes it no less so',
+    async t => {
+      const wiring = wiringWith(moving, ['doctors', 'bills'])
+      const slice = must(wiring.project.slices[0], 'the slice')
+      await installSlice({ store: moving.store, wiring }, slice)
+      const published = await query(
+        moving.legacy,
+        `SELECT tablename FROM pg_publication_tables WHERE schemaname = 'public' AND pubname = '${publicationOf(must(parseStream(COPIES), COPIES))}'`,
+      )
+      t.same(published, [{ tablename: 'doctors' }])
+    },
+  )
 })
