@@ -35,9 +35,9 @@ const LEFT_OPEN_MS = 90_000
 
 export function createSyncStore(store: Store, wiring: Wiring): SyncStore & AsyncDisposable {
   let claims: Promise<pg.Client> | undefined
-  const pending = new Map<string, NodeJS.Timeout | true>()
+  /** A write that is under way, or until when the next one waits. */
+  const pending = new Map<string, NodeJS.Timeout | Promise<void>>()
   const latest = new Map<string, StreamProgress>()
-  const writing = new Map<string, Promise<void>>()
   const seen = new Set<string>()
   const session = (): Promise<pg.Client> => {
     if (claims) return claims
@@ -74,7 +74,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
       lagMs: progress.lagMs,
     }
     const written = updateStream(store, stream, slice, update).catch(() => undefined)
-    writing.set(stream, written)
+    pending.set(stream, written)
     void written.finally(() => {
       pending.set(
         stream,
@@ -84,7 +84,6 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
         }, PROGRESS_MS),
       )
     })
-    pending.set(stream, true)
   }
   // While it has a file nobody takes a slice off the record: an empty database in its place says nothing of any stream.
   const stages = async () => {
@@ -101,7 +100,8 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     async state(stream, slice, state, detail = {}) {
       // What was said before must not be written after it: a stream that has failed would seem to have come further.
       latest.delete(stream)
-      await writing.get(stream)
+      const under = pending.get(stream)
+      if (under instanceof Promise) await under
       await updateStream(store, stream, slice, {
         state,
         rowsCopied: detail.copied,
@@ -136,7 +136,7 @@ export function createSyncStore(store: Store, wiring: Wiring): SyncStore & Async
     returned: (slice, closed) => recordReturned(store, slice, closed),
     copied: slice => recordCopied(store, slice),
     async [Symbol.asyncDispose]() {
-      for (const timer of pending.values()) if (timer !== true) clearTimeout(timer)
+      for (const timer of pending.values()) if (!(timer instanceof Promise)) clearTimeout(timer)
       await (await claims?.catch(() => undefined))?.end()
     },
   }

@@ -1,9 +1,6 @@
 /** Everything that `banyan doctor` looks at, in one value: a database that is down hides nothing of the others. */
-import type pg from 'pg'
-import { readForeignKeys } from '../control/crossing-facts.ts'
 import { dirname } from 'node:path'
-import { ready, unansweredIn } from '../control/gather.ts'
-import { isBroken, orphansError, readOrphans } from '../control/orphans.ts'
+import { ready } from '../control/gather.ts'
 import { mustNotBeEmpty } from '../control/remembered.ts'
 import { streamsOf } from '../control/slice-streams.ts'
 import { type AbandonedFact, readAbandoned } from '../control/store/abandoned.ts'
@@ -12,7 +9,6 @@ import { readFlips } from '../control/store/flips.ts'
 import { readSlices, type SliceFact } from '../control/store/slices.ts'
 import type { Store } from '../control/store/store.ts'
 import { readStreams, type StreamRow } from '../control/store/streams.ts'
-import { unenforcedKeys } from '../model/crossings.ts'
 import { place } from '../model/diagnostic.ts'
 import { BanyanError, must } from '../model/errors.ts'
 import { ABANDON_ERRORS } from '../model/errors-abandon.ts'
@@ -26,12 +22,13 @@ import { lookAtControl } from './doctor-control.ts'
 import { columnPairs } from './doctor-pairs.ts'
 import { readSlots, slotBlockers } from '../sync/preflight-slots.ts'
 import { type Context, FilesInvalid, type Problem } from './context.ts'
+import { named } from './checks-now.ts'
 import { askControl, findSlice, openStore } from './control-store.ts'
 import { type Check, check, checksOf, PAIRS, problem, timed, unknown } from './doctor-checks.ts'
 import { type GateSeen, lookAtGate, wordChecks } from './doctor-gates.ts'
+import { crossingChecks, keysCheck, keysNotes } from './doctor-keys.ts'
 import { lookAtSide, type SideSeen, type SideWanted } from './doctor-side.ts'
 import { monolithGone } from './upstreams.ts'
-import { unenforcedText } from './orphans-text.ts'
 import { openControlUrl, type openProject, openUrls } from './wiring.ts'
 
 export type Loaded = Awaited<ReturnType<typeof openProject>>
@@ -94,7 +91,7 @@ export async function examine(
     ...gates.service.checks,
     ...wordChecks(slice, stage, standing, control?.flipping ?? false),
     ...(control ? await slotChecks(control, loaded.project, slice, seen) : []),
-    ...(ownsTables ? await crossingChecks(loaded, slice, seen.legacy, control) : []),
+    ...(ownsTables ? await crossingChecks(loaded, slice, seen.legacy, control?.sideWrites) : []),
     ...(ownsTables ? [await keysCheck(slice, seen.legacy)] : []),
     check(slice.name, 'writes round the gate', rogueProblems(slice, control?.rogue ?? [])),
     check(slice.name, 'nothing given up', abandonedProblems(slice, control?.abandoned)),
@@ -105,9 +102,9 @@ export async function examine(
     slice,
     stage,
     percent: control?.fact.percent ?? 0,
-    checks: checks.map(each => named(each, slice.name, stage ?? 'legacy')),
+    checks: checks.map(each => ofSlice(each, slice.name, stage ?? 'legacy')),
     gates: standing,
-    notes: ownsTables ? await notesOf(slice, stage, seen.legacy) : [],
+    notes: ownsTables ? await keysNotes(slice, stage, seen.legacy) : [],
     rogue: control?.rogue ?? [],
     abandoned: control?.abandoned,
     store: control?.store,
@@ -117,11 +114,8 @@ export async function examine(
 }
 
 /** The rules' hints are written for every slice; here the command to run again is known, and the step it keeps from. */
-function named(one: Check, slice: string, stage: Stage): Check {
-  const problems = one.problems.map(each =>
-    timed({ ...each, hint: each.hint.replaceAll('<slice>', slice) }, stage),
-  )
-  return { ...one, problems }
+function ofSlice(one: Check, slice: string, stage: Stage): Check {
+  return { ...one, problems: one.problems.map(each => timed(named(each, slice), stage)) }
 }
 
 async function askControlFor(
@@ -244,51 +238,6 @@ async function slotChecks(
     ...(moving ? [check(slice.name, 'slots are kept', kept.map(problem))] : []),
     check(slice.name, 'limits.maxSlots', slotBlockers({ project, stages, slots }).map(problem)),
   ]
-}
-
-async function crossingChecks(
-  { project, sources }: Loaded,
-  slice: Slice,
-  legacy: SideSeen | undefined,
-  control: Control | undefined,
-): Promise<Check[]> {
-  const what = 'crossing keys, triggers, side writes'
-  const session = legacy?.sessions.capture ?? legacy?.sessions.apply ?? legacy?.sessions.setup
-  if (!session) return unknown(slice.name, [[what, []]])
-  const wiring = { project, sources }
-  const sideWrites = control?.sideWrites ?? new Map<string, number>()
-  const asked = { wiring, legacy: session, sideWrites }
-  const found = (await unansweredIn(asked, slice)).map(({ code, message, hint, ...at }) => {
-    return { code, message: `${message} (${place(at.file, at)})`, hint }
-  })
-  return [check(slice.name, what, found)]
-}
-
-async function keysCheck(slice: Slice, legacy: SideSeen | undefined): Promise<Check> {
-  const what = 'foreign keys hold'
-  const session = legacy && sessionOf(legacy)
-  if (!session) return { where: slice.name, what, state: 'unknown', problems: [] }
-  const found = await readOrphans(session, slice)
-  const problems = found.filter(isBroken).map(each => problem(orphansError(each, slice.name)))
-  const uncounted = problems.length === 0 && found.some(each => each.rows === null)
-  return { ...check(slice.name, what, problems), ...(uncounted && { state: 'unknown' }) }
-}
-
-/** What is so after the flip of the owner, and stops nobody. */
-async function notesOf(
-  slice: Slice,
-  stage: Stage | undefined,
-  legacy: SideSeen | undefined,
-): Promise<string[]> {
-  const session = legacy && sessionOf(legacy)
-  if (!session || (stage && STAGES[stage].owner === 'service')) return []
-  const keys = unenforcedKeys(slice, await readForeignKeys(session))
-  return keys.map(each => `once moved: ${unenforcedText(each, slice.service)}`)
-}
-
-/** A member of the tables' owner may look at every table. */
-function sessionOf({ sessions }: SideSeen): pg.Client | undefined {
-  return sessions.setup ?? sessions.capture ?? sessions.apply
 }
 
 function rogueProblems(slice: Slice, rogue: readonly ListedRogue[]): Problem[] {

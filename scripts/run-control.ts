@@ -1,6 +1,5 @@
 /** `banyan run control`: the controller. One works, others stand by. */
 import { runController } from '../control/controller.ts'
-import { placed } from '../model/diagnostic.ts'
 import { BanyanError } from '../model/errors.ts'
 import { pause } from '../model/pause.ts'
 import { explain } from '../postgres/explain.ts'
@@ -8,14 +7,13 @@ import { mustRemember } from '../control/remembered.ts'
 import type { Context } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import type { PartOptions } from './run.ts'
-import { BROKEN_FILES, loadWiring, openGoodWiring } from './wiring.ts'
+import { loadWiring, wiringOfPart } from './wiring.ts'
 
 /** Between two attempts while the control database is away. */
 const AGAIN_MS = 500
 
 export async function runControl(context: Context, { log, ready }: PartOptions): Promise<void> {
-  const { wiring, broken } = await openGoodWiring(context.config)
-  if (broken) log.warn({ problems: broken.diagnostics.map(placed) }, BROKEN_FILES)
+  const wiring = await wiringOfPart(context.config, log)
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened

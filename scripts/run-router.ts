@@ -3,7 +3,6 @@ import { ordersByLegacy } from '../control/orders-by-legacy.ts'
 import { RouterLink, StreamFreshness } from '../control/router-link.ts'
 import { keepIdentityKey } from '../control/store/identity.ts'
 import { buildOrders } from '../control/orders.ts'
-import { placed } from '../model/diagnostic.ts'
 import { BanyanError } from '../model/errors.ts'
 import { POSTGRES_ERRORS } from '../model/errors-postgres.ts'
 import { pool } from '../postgres/connection.ts'
@@ -13,14 +12,13 @@ import { staticControl } from '../router/static-control.ts'
 import type { Context } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import type { PartOptions } from './run.ts'
-import { BROKEN_FILES, openGoodWiring, openProject } from './wiring.ts'
+import { openProject, wiringOfPart } from './wiring.ts'
 
 /** Sessions that ask legacy how far it has come, for read-your-writes. */
 const TOKEN_SESSIONS = 4
 
 export async function runRouter(context: Context, { log, ready }: PartOptions): Promise<void> {
-  const { wiring, broken } = await openGoodWiring(context.config)
-  if (broken) log.warn({ problems: broken.diagnostics.map(placed) }, BROKEN_FILES)
+  const wiring = await wiringOfPart(context.config, log)
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store, ear } = opened

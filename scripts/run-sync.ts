@@ -5,7 +5,6 @@ import { mustRemember } from '../control/remembered.ts'
 import { readSlices } from '../control/store/slices.ts'
 import type { Store } from '../control/store/store.ts'
 import { createSyncStore } from '../control/sync-store.ts'
-import { placed } from '../model/diagnostic.ts'
 import { must } from '../model/errors.ts'
 import { pause } from '../model/pause.ts'
 import type { Wiring } from '../model/wiring.ts'
@@ -13,15 +12,13 @@ import { runWorker } from '../sync/worker.ts'
 import type { Context } from './context.ts'
 import { askControl, openStore } from './control-store.ts'
 import type { PartOptions } from './run.ts'
-import { BROKEN_FILES, loadWiring, openGoodWiring } from './wiring.ts'
+import { loadWiring, wiringOfPart } from './wiring.ts'
 
 /** How often the files are read. */
 const LOOK_MS = 1_000
 
 export async function runSync(context: Context, options: PartOptions): Promise<void> {
-  const { wiring: first, broken } = await openGoodWiring(context.config)
-  if (broken) options.log.warn({ problems: broken.diagnostics.map(placed) }, BROKEN_FILES)
-  let wiring = first
+  let wiring = await wiringOfPart(context.config, options.log)
   await askControl(wiring.control)
   await using opened = openStore(wiring.control)
   const { store } = opened

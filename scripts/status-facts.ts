@@ -2,7 +2,7 @@
 import { basename, dirname, resolve } from 'node:path'
 import type { Asker } from '../control/approval.ts'
 import type { BanyanFile } from '../model/banyan-file.ts'
-import { type Stage, STAGES } from '../model/stage.ts'
+import { STAGES } from '../model/stage.ts'
 import type { DatabaseUrls, Wiring } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
 import { type Asked, checkFlip, type Checked, problemOf, unheldKeys } from './checks-now.ts'
@@ -72,9 +72,6 @@ export class Memory {
   }
 }
 
-/** Where requests go to the service too. */
-const USES_SERVICE: readonly Stage[] = ['shadow', 'canary', 'moved', 'retired']
-
 export async function readStatus(
   asked: Asked,
   context: Context,
@@ -94,7 +91,7 @@ export async function readStatus(
     }),
   )
   const using = wiring.project.slices.filter(({ name }) =>
-    slices.some(each => each.slice === name && USES_SERVICE.includes(each.stage)),
+    slices.some(each => each.slice === name && STAGES[each.stage].reads !== 'legacy'),
   )
   const upstreams = await memory.get('upstreams', UPSTREAMS_KEEP_MS, () =>
     readUpstreams(

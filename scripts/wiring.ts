@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readFiles } from '../control/lease.ts'
 import { type DatabaseRoles, parseReference } from '../model/banyan-file.ts'
-import { type Diagnostic, diagnostic } from '../model/diagnostic.ts'
+import { type Diagnostic, diagnostic, placed } from '../model/diagnostic.ts'
 import { CONFIG_ERRORS } from '../model/errors-config.ts'
 import { CONTROL_ERRORS } from '../model/errors-control.ts'
 import { BanyanError, must } from '../model/errors.ts'
@@ -14,11 +14,10 @@ import type { DatabaseUrls, Wiring } from '../model/wiring.ts'
 import { connect } from '../postgres/connection.ts'
 import { FilesInvalid } from './context.ts'
 import { foldersOf } from './folders.ts'
+import type { PartLog } from './log.ts'
 import { canonicalOf, readProject, readProjectTexts } from './project-files.ts'
 
 const CONNECT_MS = 3_000
-/** For the log of a part that starts all the same. */
-export const BROKEN_FILES = 'the files have problems: going by those that a controller took up last'
 
 /** A project without problems. Throws CONFIG_MISSING, FilesInvalid. */
 export async function openProject(
@@ -70,6 +69,16 @@ export async function openGoodWiring(
   const last = await lastGood(config).catch(() => undefined)
   if (!last?.wiring) throw broken
   return { wiring: last.wiring, broken }
+}
+
+/** The same for a part that starts, which says in its log what it goes by. */
+export async function wiringOfPart(config: string, log: Pick<PartLog, 'warn'>): Promise<Wiring> {
+  const { wiring, broken } = await openGoodWiring(config)
+  if (broken) {
+    const problems = broken.diagnostics.map(placed)
+    log.warn({ problems }, 'the files have problems: going by those that a controller took up last')
+  }
+  return wiring
 }
 
 /** Where the control database is, banyan.yaml alone says, or what an embedded one left behind. */

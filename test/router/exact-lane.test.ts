@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
 import t from 'tap'
-import { ask, dial, facade, origin, rawOrigin } from '../support/facade.ts'
+import { ask, dial, facade, origin, rawOrigin, writeUntilFull } from '../support/facade.ts'
 import type { Teardown } from '../support/facade.ts'
 import { ordersOf, sliceOrder } from '../support/router-control.ts'
 
@@ -323,12 +323,7 @@ void t.test('a slow reader makes the origin wait', async t => {
   client.socket.pause()
   origin.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
   const chunk = Buffer.concat([Buffer.from('10000\r\n'), Buffer.alloc(65_536), Buffer.from('\r\n')])
-  let sent = 0
-  while (origin.socket.write(chunk) || origin.socket.writableLength < 1 << 20) {
-    sent += chunk.length
-    await new Promise(resolve => setImmediate(resolve))
-    if (sent > 64 << 20) break
-  }
+  const sent = await writeUntilFull(origin, chunk)
   t.ok(sent < 32 << 20, `${sent >> 20} MB were taken`)
 })
 

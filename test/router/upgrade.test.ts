@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
-import { ask, dial, facade, origin, rawOrigin } from '../support/facade.ts'
+import { ask, dial, facade, origin, rawOrigin, writeUntilFull } from '../support/facade.ts'
 import type { Teardown } from '../support/facade.ts'
 import { ordersOf, sliceOrder } from '../support/router-control.ts'
 
@@ -26,6 +26,19 @@ function handshake(...headers: string[]): string {
 
 const ACCEPTED =
   'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: Upgrade\r\nX-Odd: caf\xe9\r\n\r\n'
+
+/** Open, with nothing sent through it yet. */
+async function tunnel(t: Teardown, limits = {}) {
+  const legacy = await rawOrigin(t)
+  const f = await before(t, legacy.url, limits)
+  const client = await dial(t, f.port)
+  client.write(handshake())
+  const origin = await legacy.connection(0)
+  await origin.until('\r\n\r\n')
+  origin.write(ACCEPTED)
+  await client.until('\r\n\r\n')
+  return { f, client, origin }
+}
 
 void t.test('bytes flow both ways, unread, after the upstream’s 101', async t => {
   const legacy = await rawOrigin(t)
@@ -62,14 +75,7 @@ void t.test('bytes flow both ways, unread, after the upstream’s 101', async t 
 })
 
 void t.test('a reset passes as a reset', async t => {
-  const legacy = await rawOrigin(t)
-  const { port } = await before(t, legacy.url)
-  const client = await dial(t, port)
-  client.write(handshake())
-  const origin = await legacy.connection(0)
-  await origin.until('\r\n\r\n')
-  origin.write(ACCEPTED)
-  await client.until('\r\n\r\n')
+  const { client, origin } = await tunnel(t)
   origin.socket.resetAndDestroy()
   t.equal((await client.end()).ended, 'reset')
 })
@@ -201,22 +207,10 @@ void t.test('extensions and close codes are agreed between the two ends', async 
 })
 
 void t.test('a slow reader behind a tunnel makes the origin wait', async t => {
-  const legacy = await rawOrigin(t)
-  const { port } = await before(t, legacy.url)
-  const client = await dial(t, port)
-  client.write(handshake())
-  const origin = await legacy.connection(0)
-  await origin.until('\r\n\r\n')
-  origin.write(ACCEPTED)
-  await client.until('\r\n\r\n')
+  const { client, origin } = await tunnel(t)
   client.socket.pause()
   const chunk = Buffer.alloc(65_536)
-  let sent = 0
-  while (origin.socket.write(chunk) || origin.socket.writableLength < 1 << 20) {
-    sent += chunk.length
-    await new Promise(resolve => setImmediate(resolve))
-    if (sent > 64 << 20) break
-  }
+  const sent = await writeUntilFull(origin, chunk)
   t.ok(sent < 32 << 20, `${sent >> 20} MB were taken`)
 })
 
@@ -241,14 +235,7 @@ void t.test('a tunnel goes where a GET of its path goes', async t => {
 })
 
 void t.test('stopping the router closes its tunnels after the grace period', async t => {
-  const legacy = await rawOrigin(t)
-  const f = await before(t, legacy.url, { graceMs: 50 })
-  const client = await dial(t, f.port)
-  client.write(handshake())
-  const origin = await legacy.connection(0)
-  await origin.until('\r\n\r\n')
-  origin.write(ACCEPTED)
-  await client.until('\r\n\r\n')
+  const { f, client, origin } = await tunnel(t, { graceMs: 50 })
   await f.stop()
   await client.end()
   await origin.end()

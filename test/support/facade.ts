@@ -256,3 +256,13 @@ export function ask(
     request.end(body)
   })
 }
+
+/** Writes until somebody makes us wait, 64 MB at the most. Returns how many bytes were taken. */
+export async function writeUntilFull({ socket }: RawSocket, chunk: Buffer): Promise<number> {
+  let sent = 0
+  while (sent <= 64 << 20 && (socket.write(chunk) || socket.writableLength < 1 << 20)) {
+    sent += chunk.length
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  return sent
+}
